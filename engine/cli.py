@@ -1,0 +1,178 @@
+"""The command line: parse, call the engine, print. ``scripts/run.py --help`` lists it."""
+
+import argparse
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Sequence
+from types import FrameType
+from typing import NoReturn
+
+import engine
+from engine.kernel import KERNELS
+from engine.terminal import TerminalProgress, summary_table
+
+_INTERRUPTED = 128 + signal.SIGINT
+_DEFAULT_DATA = "data"
+
+
+class _Stopped(KeyboardInterrupt):
+    """A signal asked the run to stop."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+
+def parser() -> argparse.ArgumentParser:
+    """Build the parser of the command line."""
+    parser = argparse.ArgumentParser(
+        description="Compute the similarity of every pair of films and write it as JSON. "
+        "The same command again goes on after an interruption.",
+        epilog="Exit status: 0 all done; 1 something failed; 2 wrong usage; 130 interrupted.",
+    )
+    add = parser.add_argument
+    add(
+        "--data",
+        metavar="DIR",
+        default=_DEFAULT_DATA,
+        help="root of input and output (default: %(default)s)",
+    )
+    add("--store", metavar="PATH_OR_URL", help="the zarr store (default: DIR/similarities.zarr)")
+    add(
+        "--workers",
+        metavar="N",
+        type=_positive,
+        help="worker processes (default: the CPUs available)",
+    )
+    add(
+        "--approach",
+        metavar="NAME",
+        nargs="+",
+        help="only these (default: every folder in DIR/embeddings)",
+    )
+    add(
+        "--decade",
+        metavar="YEAR",
+        nargs="+",
+        type=_year,
+        help="only these (default: every plots_YEARs.json there)",
+    )
+    add(
+        "--kernel",
+        choices=KERNELS,
+        default="dot",
+        help="dot: bit for bit the notebook's value; gemm: faster, within 2e-15 of it "
+        "(default: %(default)s)",
+    )
+    add("--normalize", action="store_true", help="scale every vector to unit length first")
+    only = parser.add_mutually_exclusive_group()
+    only.add_argument("--compute-only", action="store_true", help="fill the store, write no JSON")
+    only.add_argument(
+        "--export-only",
+        action="store_true",
+        help="write JSON from a finished store, compute nothing",
+    )
+    only.add_argument(
+        "--status", action="store_true", help="say what is done and what is left, change nothing"
+    )
+    add(
+        "--restart",
+        action="store_true",
+        help="forget what the store holds for the selected decades",
+    )
+    loud = parser.add_mutually_exclusive_group()
+    loud.add_argument("--quiet", action="store_true", help="print errors only")
+    loud.add_argument("--verbose", action="store_true", help="print tracebacks, too")
+    add("--version", action="version", version=f"%(prog)s {engine.__version__}")
+    return parser
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 on")
+    return int(text)
+
+
+def _year(text: str) -> str:
+    year = text.removesuffix("s")
+    if not year.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a year like 1990")
+    return year
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Parameters
+    ----------
+    arguments
+        Without the name of the program; those of the process by default.
+
+    Returns
+    -------
+    int
+        The exit status.
+    """
+    options = parser().parse_args(arguments)
+    progress = TerminalProgress(quiet=options.quiet, verbose=options.verbose)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _stop)
+    try:
+        return _run(options, progress)
+    except _Stopped as stopped:
+        progress.close()
+        print(_farewell(progress), file=sys.stderr)
+        return 128 + stopped.number
+    except BrokenPipeError:
+        # Whoever read the table went away; what was done is done.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except engine.EngineError as error:
+        progress.error(str(error), traceback.format_exc())
+    except OSError as error:
+        place = f"{error.filename}: " if error.filename else ""
+        progress.error(f"{place}{error.strerror or error}", traceback.format_exc())
+    except Exception as error:
+        progress.error(
+            f"unexpected {type(error).__name__}: {error}; --verbose shows where",
+            traceback.format_exc(),
+        )
+    return 1
+
+
+def _stop(number: int, frame: FrameType | None) -> NoReturn:
+    # The run is stopping now; a second signal would only interrupt the stopping.
+    for other in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(other, signal.SIG_IGN)
+    raise _Stopped(number)
+
+
+def _run(options: argparse.Namespace, progress: TerminalProgress) -> int:
+    summary = engine.run(
+        options.data,
+        store=options.store,
+        workers=options.workers,
+        approaches=options.approach,
+        decades=options.decade,
+        kernel=options.kernel,
+        normalize=options.normalize,
+        compute=not options.export_only,
+        export=not options.compute_only,
+        restart=options.restart,
+        progress=progress,
+    )
+    if not options.quiet:
+        print(summary_table(summary), flush=True)
+    return 0 if summary.ok else 1
+
+
+def _farewell(progress: TerminalProgress) -> str:
+    if "computing" not in progress.total:
+        return "interrupted before anything was computed; the same command resumes"
+    done, total = progress.done["computing"], progress.total["computing"]
+    return (
+        f"interrupted: {done:,} of {total:,} pairs ({100 * done // max(1, total)} %) are in the "
+        "store; the same command resumes"
+    )

@@ -1,0 +1,17 @@
+"""The errors a person is meant to read: one sentence, without a traceback."""
+
+
+class EngineError(Exception):
+    """What went wrong, where, and what to do about it, in one sentence."""
+
+
+class StoreError(EngineError):
+    """The store cannot be used as it is: its path, its format or its content."""
+
+
+class LockedError(EngineError):
+    """Another run holds the store."""
+
+
+class WorkersDiedError(EngineError):
+    """Worker processes were killed again and again, probably for want of memory."""

@@ -1,0 +1,152 @@
+"""Where things lie: the layout of the data folder, and the names of what is in it.
+
+``DATA/embeddings/{approach}/plots_{decade}s.json`` goes in and
+``DATA/similarities/{approach}/similarities_{decade}s.json`` comes out. Nothing else in the
+engine puts paths together, so nothing else can put one together wrongly.
+"""
+
+import re
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from engine.errors import EngineError
+from engine.reading import shown
+
+_INPUT_NAME = re.compile(r"plots_([0-9]{1,9})s\.json")
+_LONGEST_NAME = 100
+
+
+@dataclass(frozen=True, order=True)
+class DecadeName:
+    """One decade under one approach: the unit that is read, stored and exported."""
+
+    approach: str
+    """Name of the folder of the approach, for instance ``"embedding"``."""
+    decade: str
+    """First year of the decade, for instance ``"2000"``."""
+
+    @property
+    def group(self) -> str:
+        """Path of the decade's group in the store."""
+        return f"{self.approach}/{self.decade}"
+
+    def __str__(self) -> str:
+        return f"{self.approach} {self.decade}s"
+
+
+@dataclass(frozen=True)
+class DataFolder:
+    """The root of inputs and outputs."""
+
+    root: Path
+
+    @property
+    def embeddings(self) -> Path:
+        """Folder of the inputs."""
+        return self.root / "embeddings"
+
+    @property
+    def similarities(self) -> Path:
+        """Folder of the outputs."""
+        return self.root / "similarities"
+
+    @property
+    def default_store(self) -> Path:
+        """Where the zarr store lies unless the user says otherwise."""
+        return self.root / "similarities.zarr"
+
+    def input(self, name: DecadeName) -> Path:
+        """Path of the embeddings of a decade."""
+        return self.embeddings / name.approach / f"plots_{name.decade}s.json"
+
+    def output(self, name: DecadeName) -> Path:
+        """Path of the legacy JSON of a decade."""
+        return self.similarities / name.approach / f"similarities_{name.decade}s.json"
+
+    def inputs(self) -> list[DecadeName]:
+        """List the decades that have an input, by approach and year.
+
+        Raises
+        ------
+        EngineError
+            When the folder cannot be listed, or an approach's folder has a name that cannot be
+            used as a name in the store or would garble a terminal.
+        """
+        try:
+            folders = sorted(
+                entry
+                for entry in self.embeddings.iterdir()
+                if entry.is_dir() and not entry.name.startswith(".")
+            )
+            names = []
+            for folder in folders:
+                check_approach(folder.name, self.embeddings)
+                names += [
+                    DecadeName(folder.name, match[1])
+                    for entry in folder.iterdir()
+                    if (match := _INPUT_NAME.fullmatch(entry.name))
+                ]
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise EngineError(
+                f"{shown(str(error.filename))}: cannot be listed ({error.strerror}); "
+                "a folder of embeddings was expected, one sub-folder for each approach"
+            ) from None
+        return sorted(names, key=lambda name: (name.approach, int(name.decade), name.decade))
+
+
+def check_approach(approach: str, folder: Path) -> None:
+    """Refuse names that a store, a path or a terminal would not survive.
+
+    Raises
+    ------
+    EngineError
+        For a name that is empty, hidden, reserved by zarr (``__…``), too long, not UTF-8, or
+        holds a slash or characters that cannot be printed.
+    """
+    if (
+        not approach
+        or approach.startswith((".", "__"))
+        or len(approach.encode(errors="replace")) > _LONGEST_NAME
+        or not approach.isprintable()
+        or "/" in approach
+        or "\\" in approach
+    ):
+        raise EngineError(
+            f"{shown(str(folder))}: an approach cannot be called {shown(approach)!r}; a folder "
+            f"name of at most {_LONGEST_NAME} printable characters was expected, without slashes "
+            "and not beginning with '.' or '__': rename the folder"
+        )
+
+
+def select(
+    names: Collection[DecadeName],
+    approaches: Sequence[str] | None,
+    decades: Sequence[str] | None,
+) -> list[DecadeName]:
+    """Keep the decades that the user asked for; `None` asks for all.
+
+    Raises
+    ------
+    EngineError
+        When an approach or a decade was asked for that no name has.
+    """
+    known = {
+        "approach": {name.approach for name in names},
+        "decade": {name.decade for name in names},
+    }
+    for kind, wanted in (("approach", approaches), ("decade", decades)):
+        for word in wanted or ():
+            if word not in known[kind]:
+                there = ", ".join(sorted(known[kind])) or "none"
+                raise EngineError(
+                    f"there is no {kind} {shown(word)!r}; found: {there}; check --{kind} and --data"
+                )
+    return [
+        name
+        for name in names
+        if (not approaches or name.approach in approaches)
+        and (not decades or name.decade in decades)
+    ]

@@ -1,0 +1,221 @@
+"""The output file while it is being written: a text file that grows in the middle.
+
+Workers write the text of their row-blocks straight to its place. The place of a row-block is
+known as soon as all row-blocks before it have *published* the length of theirs, which each does
+when its numbers are formatted and before its text is put together; as row-blocks are begun in
+order, hardly ever has one to wait.
+
+Beside ``.{name}.partial``, the text, lies ``.{name}.lengths``: what the text is made from, and for
+each row-block the length of its text and, once it is in place, its CRC-32C. Both are hidden and
+belong together; the final name appears by rename when every row-block is in place. A killed
+export goes on from there: what matches its checksum is not written again.
+"""
+
+import errno
+import os
+import struct
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import google_crc32c
+
+_HEADER = 64
+_SLOT = struct.Struct("<qqq")  # length + 1, checksum + 1, pairs of the text; 0: not known yet
+_ABANDONED = -1
+_PIECE = 2**22
+_POLL = 0.002
+
+
+@dataclass(frozen=True)
+class PartialOutput:
+    """An unfinished output file; small, and the same in every worker.
+
+    Parameters
+    ----------
+    final
+        Path at which the file will appear.
+    identity
+        Fingerprint (64 hexadecimal digits) of what the text is made from.
+    n_row_blocks
+        Number of row-blocks in the text.
+    """
+
+    final: Path
+    identity: str
+    n_row_blocks: int
+
+    @property
+    def text(self) -> Path:
+        """The unfinished text."""
+        return self.final.with_name(f".{self.final.name}.partial")
+
+    @property
+    def lengths(self) -> Path:
+        """What is known of the row-blocks of the text."""
+        return self.final.with_name(f".{self.final.name}.lengths")
+
+    def prepare(self) -> list[bool]:
+        """Go on with what an earlier run left, if it was made from the same; else begin.
+
+        Returns
+        -------
+        list[bool]
+            As from `placed`.
+        """
+        slots = self._left()
+        if slots is None:
+            self.final.parent.mkdir(parents=True, exist_ok=True)
+            self.discard()
+            self.text.touch()
+            self.lengths.write_bytes(self.identity.encode() + bytes(self.n_row_blocks * _SLOT.size))
+            return [False] * self.n_row_blocks
+        for index, (length, _, _) in enumerate(slots):
+            if length == _ABANDONED:
+                self._write_slot(index, 0, 0, 0)
+        return self.placed()
+
+    def placed(self) -> list[bool]:
+        """For each row-block whether it is said to be in place (`intact` tells if it is so)."""
+        slots = self._left()
+        if slots is None:
+            return [False] * self.n_row_blocks
+        return [length > 0 and checksum > 0 for length, checksum, _ in slots]
+
+    def _left(self) -> list[tuple[int, int, int]] | None:
+        """What an earlier run left, if it was made from the same."""
+        try:
+            content = self.lengths.read_bytes()
+        except FileNotFoundError:
+            return None
+        if (
+            len(content) != _HEADER + self.n_row_blocks * _SLOT.size
+            or content[:_HEADER] != self.identity.encode()
+            or not self.text.exists()
+        ):
+            return None
+        return list(_SLOT.iter_unpack(content[_HEADER:]))
+
+    def discard(self) -> None:
+        """Delete what is unfinished."""
+        self.lengths.unlink(missing_ok=True)
+        self.text.unlink(missing_ok=True)
+
+    def _slots(self) -> list[tuple[int, int, int]]:
+        slots = self._left()
+        if slots is None:
+            raise FileNotFoundError(
+                errno.ENOENT, "the unfinished output was deleted or replaced", str(self.text)
+            )
+        return slots
+
+    def _write_slot(self, index: int, length: int, checksum: int, pairs: int) -> None:
+        with open(self.lengths, "r+b", buffering=0) as file:
+            file.seek(_HEADER + index * _SLOT.size)
+            file.write(_SLOT.pack(length, checksum, pairs))
+
+    def publish(self, index: int, length: int, pairs: int) -> None:
+        """Say how long the text of a row-block is, in bytes, and how many pairs are in it."""
+        self._write_slot(index, length + 1, 0, pairs)
+
+    def abandon(self, index: int) -> None:
+        """Say that a row-block will not come, so that nobody waits for it."""
+        self._write_slot(index, _ABANDONED, 0, 0)
+
+    def offset(self, index: int, patience: float, alive: Callable[[], bool]) -> int | None:
+        """Find the place of a row-block's text among all texts; wait for it if need be.
+
+        Parameters
+        ----------
+        index
+            Number of the row-block.
+        patience
+            Seconds to wait at most.
+        alive
+            Asked while waiting; False ends it.
+
+        Returns
+        -------
+        int or None
+            Bytes of text before; None when a row-block before has not published its length.
+        """
+        end = time.monotonic() + patience
+        while True:
+            before = [length for length, _, _ in self._slots()[:index]]
+            if all(length > 0 for length in before):
+                return sum(before) - len(before)
+            if _ABANDONED in before or time.monotonic() > end or not alive():
+                return None
+            time.sleep(_POLL)
+
+    def place(self, index: int, offset: int, rows: Iterable[bytes], pairs: int) -> None:
+        """Write the text of a row-block to its place and note its checksum."""
+        checksum = length = 0
+        with open(self.text, "r+b", buffering=0) as file:
+            for row in rows:
+                if offset + length == 0:
+                    # The file begins with "{" where every other pair has ", " before it.
+                    _write(file.fileno(), b"{" + row[2:], 0)
+                else:
+                    _write(file.fileno(), row, offset + length - 1)
+                checksum = google_crc32c.extend(checksum, row)
+                length += len(row)
+        self._write_slot(index, length + 1, checksum + 1, pairs)
+
+    def intact(self, index: int) -> bool:
+        """Whether the text of a row-block is in place, as it was written."""
+        slots = self._slots()
+        length, checksum, _ = slots[index]
+        before = [length for length, _, _ in slots[:index]]
+        if length <= 0 or checksum <= 0 or not all(length > 0 for length in before):
+            return False
+        offset, left = sum(before) - len(before), length - 1
+        found = 0
+        if offset == 0 and left:
+            found, offset, left = google_crc32c.extend(found, b", "), 2, left - 2
+        with open(self.text, "rb", buffering=0) as file:
+            while left:
+                piece = os.pread(file.fileno(), min(left, _PIECE), offset - 1)
+                if not piece:
+                    return False
+                found = google_crc32c.extend(found, piece)
+                offset, left = offset + len(piece), left - len(piece)
+        return found + 1 == checksum
+
+    def finish(self) -> tuple[os.stat_result, int] | None:
+        """Close the text, make sure that it is on the disk, and tell its size and time stamp.
+
+        Returns
+        -------
+        tuple[os.stat_result, int] or None
+            Of the file that `appear` will put at its final name, and the number of pairs in it;
+            None when a row-block is not in place.
+        """
+        slots = self._slots()
+        if any(length <= 0 or checksum <= 0 for length, checksum, _ in slots):
+            return None
+        total = max(2, sum(length - 1 for length, _, _ in slots))
+        with open(self.text, "r+b", buffering=0) as file:
+            _write(file.fileno(), b"{", 0)
+            _write(file.fileno(), b"}", total - 1)
+            file.truncate(total)
+            os.fsync(file.fileno())
+            return os.fstat(file.fileno()), sum(pairs for _, _, pairs in slots)
+
+    def appear(self) -> None:
+        """Give the finished text its final name."""
+        os.replace(self.text, self.final)
+        folder = os.open(self.final.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+        self.lengths.unlink(missing_ok=True)
+
+
+def _write(descriptor: int, data: bytes, offset: int) -> None:
+    view = memoryview(data)
+    while view:
+        written = os.pwrite(descriptor, view, offset)
+        view, offset = view[written:], offset + written

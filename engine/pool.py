@@ -1,0 +1,93 @@
+"""Worker processes: joblib's, one BLAS thread each, and none that outlives its run."""
+
+import math
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterable, Iterator
+
+import joblib
+from joblib.externals.loky import get_reusable_executor
+from joblib.externals.loky.process_executor import TerminatedWorkerError
+
+from engine.tasks import BlockTask, ReadTask, Result, perform
+
+__all__ = ["TerminatedWorkerError", "cpus", "perform_all", "worth"]
+
+_START_SECONDS = 0.5
+"""What it costs to start a worker process: Python, numpy and zarr are imported."""
+_WATCH_SECONDS = 0.25
+
+
+def cpus() -> int:
+    """Number of CPUs this process may use."""
+    return int(joblib.cpu_count())
+
+
+def worth(workers: int, seconds: float) -> int:
+    """Number of workers that repay their start on a job of so many CPU seconds."""
+    if seconds < 2 * _START_SECONDS:
+        return 1
+    return max(1, min(workers, math.ceil(seconds / _START_SECONDS)))
+
+
+def perform_all(tasks: Iterable[ReadTask | BlockTask], workers: int) -> Iterator[Result]:
+    """Perform tasks, begun in their order, and yield each result as it comes.
+
+    Parameters
+    ----------
+    tasks
+        Taken one by one as workers get free.
+    workers
+        Number of processes; 1 performs the tasks in this process.
+
+    Yields
+    ------
+    Result
+        In the order in which the tasks end.
+
+    Raises
+    ------
+    TerminatedWorkerError
+        When a worker was killed; the results that had not been yielded are lost.
+    """
+    if workers == 1:
+        yield from map(perform, tasks)
+        return
+    done = False
+    try:
+        with joblib.parallel_config(
+            backend="loky",
+            n_jobs=workers,
+            # Without it an exported OMP_NUM_THREADS would win in every worker.
+            inner_max_num_threads=1,
+            initializer=_begin_worker,
+            initargs=(os.getpid(),),
+        ):
+            yield from joblib.Parallel(
+                return_as="generator_unordered", batch_size=1, pre_dispatch="2*n_jobs"
+            )(joblib.delayed(perform)(task) for task in tasks)
+        done = True
+    finally:
+        if not done:
+            stop_workers()
+
+
+def stop_workers() -> None:
+    """End all workers at once, whatever they are doing."""
+    get_reusable_executor(reuse=True).shutdown(wait=True, kill_workers=True)
+
+
+def _begin_worker(parent: int) -> None:
+    # Ctrl-C reaches the whole process group; the parent alone decides what comes of it.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+
+
+def _end_with(parent: int) -> None:
+    # A parent that was killed cannot end its workers, and they would go on writing into a store
+    # that is no longer locked.
+    while os.getppid() == parent:
+        time.sleep(_WATCH_SECONDS)
+    os._exit(1)

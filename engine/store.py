@@ -1,0 +1,364 @@
+"""The store: what is known of each decade so far, in one zarr v3 group each.
+
+A group ``{approach}/{decade}`` holds ``vectors`` (n, d), ``similarities`` (n, n; upper triangle
+only, NaN elsewhere), ``ids`` (n,) and, as the group's attributes, a *record* of what they were
+made from. Every chunk ends in a CRC-32C that zarr verifies when it is read.
+
+The order of writes makes whatever an interruption leaves behind either right or known to be
+wrong: a group without a record holds nothing that counts, and the record is written when the
+vectors are complete and deleted before anything of them is. From then on a chunk of similarities
+that is there and matches its checksum is finished, and there is no other mark that it could drift
+from.
+"""
+
+import dataclasses
+import hashlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import orjson
+import zarr
+from numpy.typing import NDArray
+from zarr.codecs import BytesCodec, Crc32cCodec
+from zarr.core.sync import sync
+
+from engine.blocks import Chunk, Grid
+from engine.errors import StoreError
+from engine.folder import DecadeName
+from engine.kernel import KernelName
+
+FORMAT = 1
+"""Version of what this file writes; a store of a higher version is left alone."""
+_FORMAT_KEY = "similarity_store_format"
+_VECTORS_CHUNK_BYTES = 2**21
+_ARRAYS = ("vectors", "similarities", "ids")
+_CONFIG: Any = {"write_empty_chunks": True}
+"""A chunk that happens to hold nothing but the fill value is written all the same."""
+
+
+@dataclass(frozen=True)
+class Export:
+    """What the record says of the decade's JSON file, to tell whether it is still there."""
+
+    size: int
+    """Bytes."""
+    mtime_ns: int
+    """Time stamp of the file, nanoseconds."""
+    min_similarity: float | None
+    """Pairs below were left out; None: every pair is in the file."""
+    n_pairs: int
+    """Pairs in the file."""
+
+
+@dataclass(frozen=True)
+class Record:
+    """What a decade's group was made from."""
+
+    n_films: int
+    n_dimensions: int
+    input_sha256: str
+    """Of the bytes of the embeddings file."""
+    kernel: KernelName
+    normalize: bool
+    machine: str
+    """BLAS and CPU kind that began the similarities; another may round differently."""
+    begun: str
+    """When the vectors were stored, ISO 8601, UTC."""
+    n_off_norm: int
+    """Vectors whose norm is off 1 by more than 1e-3, as read."""
+    norm_min: float
+    norm_max: float
+    export: Export | None = None
+
+    @property
+    def grid(self) -> Grid:
+        """Geometry of the decade's triangle."""
+        return Grid(self.n_films)
+
+    @property
+    def identity(self) -> str:
+        """Fingerprint of the values: the same as long as no value of the group can differ."""
+        return _digest(dataclasses.asdict(dataclasses.replace(self, export=None)))
+
+    def output_identity(self, min_similarity: float | None) -> str:
+        """Fingerprint of the output that is made of these values."""
+        return _digest({"values": self.identity, "min_similarity": min_similarity})
+
+
+class DamagedError(Exception):
+    """A part of the store is missing or does not match its checksum; the text says which."""
+
+
+def _digest(content: dict[str, Any]) -> str:
+    return hashlib.sha256(orjson.dumps(content, option=orjson.OPT_SORT_KEYS)).hexdigest()
+
+
+class Store:
+    """A zarr store at a path or URL.
+
+    Parameters
+    ----------
+    location
+        Path of a folder, or any URL that zarr takes.
+    """
+
+    def __init__(self, location: str) -> None:
+        self.location = location
+
+    @property
+    def path(self) -> Path | None:
+        """The folder of the store; None when it is not on a disk."""
+        return None if "://" in self.location else Path(self.location)
+
+    @cached_property
+    def _root(self) -> zarr.Group:
+        return zarr.open_group(self.location, mode="r+")
+
+    def exists(self) -> bool:
+        """Whether there is a store that this engine can read.
+
+        Raises
+        ------
+        StoreError
+            When something else is there, or a store of a newer format.
+        """
+        try:
+            root = zarr.open_group(self.location, mode="r", zarr_format=3)
+        except FileNotFoundError:
+            if self.path and self.path.exists() and self._foreign():
+                raise StoreError(
+                    f"{self.location}: is not a zarr store and not empty; nothing was changed: "
+                    "choose another --store"
+                ) from None
+            return False
+        except NotADirectoryError:
+            raise StoreError(
+                f"{self.location}: is a file where the folder of a zarr store was expected: "
+                "choose another --store or move the file"
+            ) from None
+        except (ValueError, KeyError, TypeError):
+            return False  # A root that cannot be parsed holds nothing but the format: made anew.
+        found = root.attrs.get(_FORMAT_KEY)
+        if found is None and any(True for _ in root):
+            raise StoreError(
+                f"{self.location}: is a zarr store of something else (it has no "
+                f"{_FORMAT_KEY}); nothing was changed: choose another --store"
+            )
+        if found is not None and (not isinstance(found, int) or found > FORMAT):
+            raise StoreError(
+                f"{self.location}: was written in format {found!r}, and this version of the "
+                f"engine knows format {FORMAT}; nothing was changed: use a newer version or "
+                "another --store"
+            )
+        return True
+
+    def _foreign(self) -> bool:
+        assert self.path is not None
+        if not self.path.is_dir():
+            return True
+        return self.path.suffix != ".zarr" and any(self.path.iterdir())
+
+    def create(self) -> None:
+        """Make the store unless it is there; see `exists` for what is raised."""
+        if self.exists():
+            if _FORMAT_KEY not in self._root.attrs:
+                self._root.attrs[_FORMAT_KEY] = FORMAT
+            return
+        if self.path is not None:
+            (self.path / "zarr.json").unlink(missing_ok=True)
+        zarr.create_group(self.location, zarr_format=3, attributes={_FORMAT_KEY: FORMAT})
+
+    def names(self) -> list[DecadeName]:
+        """List the decades of which the store holds anything, finished or not."""
+        found = {tuple(key.split("/")[:2]) for key in self._keys("") if key.count("/") >= 2}
+        return sorted(DecadeName(approach, decade) for approach, decade in found)
+
+    def _keys(self, prefix: str) -> Iterable[str]:
+        store = self._root.store
+
+        async def collect() -> list[str]:
+            return [key async for key in store.list_prefix(prefix)]
+
+        return sync(collect())
+
+    def record(self, name: DecadeName) -> Record | None:
+        """Read what a group was made from; None when it holds nothing that counts.
+
+        Raises
+        ------
+        DamagedError
+            When there is a record but it is not what was written.
+        """
+        try:
+            group = zarr.open_group(self._root.store, path=name.group, mode="r")
+            attributes = dict(group.attrs)
+        except FileNotFoundError:
+            return None
+        except (ValueError, KeyError, TypeError):
+            raise DamagedError("the metadata of its group") from None
+        if not attributes:
+            return None
+        content = attributes.get("record")
+        if not isinstance(content, dict) or attributes.get("sha256") != _digest(content):
+            raise DamagedError("the metadata of its group")
+        export = content.pop("export")
+        return Record(**content, export=export and Export(**export))
+
+    def write_record(self, name: DecadeName, record: Record) -> None:
+        """Replace the record of a group, in one step."""
+        content = dataclasses.asdict(record)
+        group = zarr.open_group(self._root.store, path=name.group, mode="r+")
+        group.attrs.put({"record": content, "sha256": _digest(content)})
+
+    def begin(
+        self, name: DecadeName, ids: list[str], vectors: NDArray[np.float64], record: Record
+    ) -> None:
+        """Store the vectors of a decade, forgetting whatever its group held before."""
+        self.forget(name)
+        group = self._root.require_group(name.group)
+        n, d = vectors.shape
+        films = max(1, _VECTORS_CHUNK_BYTES // (8 * max(1, d)))
+        for array, shape, chunks in (
+            ("vectors", (n, d), (min(films, max(1, n)), max(1, d))),
+            ("similarities", (n, n), (record.grid.height, record.grid.width)),
+        ):
+            group.create_array(
+                array,
+                shape=shape,
+                chunks=chunks,
+                dtype="float64",
+                fill_value=float("nan"),
+                serializer=BytesCodec(endian="little"),
+                compressors=[Crc32cCodec()],
+                config=_CONFIG,
+            )
+        stored = group.create_array(
+            "ids", shape=(n,), chunks=(max(1, n),), dtype="string", compressors=[Crc32cCodec()]
+        )
+        stored[:] = np.array(ids, dtype=object)
+        cast("zarr.Array[Any]", group["vectors"])[:] = vectors
+        self.write_record(name, record)
+
+    def forget(self, name: DecadeName) -> None:
+        """Delete a group, its record first."""
+        store = self._root.store
+        sync(store.delete(f"{name.group}/zarr.json"))
+        sync(store.delete_dir(name.group))
+
+    def chunks(self, name: DecadeName) -> set[tuple[int, int]]:
+        """List the (row, column) of the chunks of similarities that are there."""
+        prefix = f"{name.group}/similarities/c/"
+        found = set()
+        for key in self._keys(prefix):
+            row, _, column = key.removeprefix(prefix).partition("/")
+            if row.isdigit() and column.isdigit():
+                found.add((int(row), int(column)))
+        return found
+
+    def sweep(self) -> None:
+        """Delete the temporary files of writes that were killed."""
+        if self.path is not None:
+            for stray in self.path.rglob("*.partial"):
+                stray.unlink(missing_ok=True)
+
+    def open(self, name: DecadeName) -> "StoredDecade":
+        """Open a decade whose record is there.
+
+        Raises
+        ------
+        DamagedError
+            When the record or the metadata of an array is not what was written.
+        """
+        record = self.record(name)
+        if record is None:
+            raise DamagedError("the record of its group")
+        try:
+            group = zarr.open_group(self._root.store, path=name.group, mode="r+")
+            arrays = {
+                key: cast("zarr.Array[Any]", group[key]).with_config(_CONFIG) for key in _ARRAYS
+            }
+        except (FileNotFoundError, ValueError, KeyError, TypeError):
+            raise DamagedError("the metadata of an array") from None
+        n, d, grid = record.n_films, record.n_dimensions, record.grid
+        expected: dict[str, tuple[int, ...]] = {
+            "vectors": (n, d),
+            "similarities": (n, n),
+            "ids": (n,),
+        }
+        for key, array in arrays.items():
+            if (
+                array.shape != expected[key]
+                or (key != "ids" and array.dtype != np.float64)
+                or not any(isinstance(codec, Crc32cCodec) for codec in array.compressors)
+            ):
+                raise DamagedError(f"the metadata of {key}")
+        if arrays["similarities"].chunks != (grid.height, grid.width):
+            raise DamagedError("the metadata of similarities")
+        return StoredDecade(name, record, arrays)
+
+
+@dataclass
+class StoredDecade:
+    """The arrays of one decade, read and written chunk by chunk."""
+
+    name: DecadeName
+    record: Record
+    arrays: dict[str, "zarr.Array[Any]"]
+
+    @cached_property
+    def ids(self) -> list[str]:
+        """Ids of the films, in the order of the input."""
+        return [str(film) for film in self._whole("ids")]
+
+    @cached_property
+    def vectors(self) -> NDArray[np.float64]:
+        """Vectors of the films, (n_films, n_dimensions); kept once read.
+
+        Raises
+        ------
+        DamagedError
+            When a chunk is missing or damaged.
+        """
+        vectors = cast("NDArray[np.float64]", self._whole("vectors"))
+        if not np.isfinite(vectors).all():  # NaN is what zarr gives for a chunk that is missing.
+            raise DamagedError("a chunk of vectors")
+        return vectors
+
+    def _whole(self, key: str) -> NDArray[Any]:
+        try:
+            return cast("NDArray[Any]", self.arrays[key][:])
+        except OSError:
+            raise
+        except Exception:
+            raise DamagedError(f"a chunk of {key}") from None
+
+    def read(self, chunk: Chunk) -> NDArray[np.float64] | None:
+        """Read a chunk of similarities; None when it is missing or damaged.
+
+        Returns
+        -------
+        NDArray[np.float64] or None
+            (chunk.stop - chunk.start, chunk.right - chunk.left); NaN where a cell is no pair.
+        """
+        try:
+            values = self.arrays["similarities"][chunk.start : chunk.stop, chunk.left : chunk.right]
+        except OSError:
+            raise
+        except Exception:
+            # The codecs raise what numpy and the checksum raise: ValueError, for now.
+            return None
+        return cast("NDArray[np.float64]", values)
+
+    def write(self, chunk: Chunk, values: NDArray[np.float64]) -> None:
+        """Write a whole chunk of similarities, in one step."""
+        self.arrays["similarities"][chunk.start : chunk.stop, chunk.left : chunk.right] = values
+
+    def expected(self) -> Iterator[Chunk]:
+        """All chunks that hold a pair."""
+        grid = self.record.grid
+        for row in range(grid.n_row_blocks):
+            yield from grid.chunks(row)
