@@ -271,7 +271,7 @@ class _Text:
             self._end = f"no end within {_LIMIT:,} bytes"
             return False
         # At least doubled, else a long list would be copied once for each of its pieces.
-        more = max(self._piece, min(len(held), _LIMIT + 1 - len(held)))
+        more = min(max(self._piece, len(held)), _LIMIT + 1 - len(held))
         new = self._file.read(more)
         self._sha256.update(new)
         self._passed += self._at

@@ -12,22 +12,18 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from functools import lru_cache
-from itertools import accumulate, compress
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from engine.blocks import Chunk, RowBlock
 from engine.errors import EngineError
 from engine.folder import DecadeName
-from engine.kernel import KernelName, similarities
+from engine.kernel import KernelName
 from engine.output import PartialOutput
 from engine.reading import InputError, read_embeddings
-from engine.store import DamagedError, Record, Store, StoredDecade
-from engine.text import numbers_text, pair_prefix, pair_suffix, row_length, row_text
+from engine.row_block import cells, opened, rows
+from engine.store import DamagedError, Record, Store
 
 NORM_TOLERANCE = 1e-3
 _PATIENCE = 60.0
@@ -161,129 +157,33 @@ def _read(task: ReadTask) -> Result:
     return Result(task, 0.0, record=record)
 
 
-@dataclass(frozen=True)
-class _Films:
-    """A decade opened in this worker, with the pieces of text that its row-blocks share."""
-
-    stored: StoredDecade
-    prefixes: list[bytes]
-    suffixes: list[bytes]
-    suffixes_length: list[int]
-    """Bytes of suffixes[j:], for each j."""
-
-
-@lru_cache(maxsize=1)
-def _opened(store: str, name: DecadeName, identity: str) -> _Films:
-    stored = Store(store).open(name)
-    if stored.record.identity != identity:
-        raise EngineError(
-            f"{store}: {name} was begun again while this run was at work; run the command again"
-        )
-    suffixes = [pair_suffix(film) for film in stored.ids]
-    lengths = list(accumulate(map(len, reversed(suffixes)), initial=0))
-    return _Films(stored, [pair_prefix(film) for film in stored.ids], suffixes, lengths[::-1])
-
-
 def _finish_row_block(task: BlockTask) -> Result:
-    if task.placed and not task.fresh and task.output and task.output.intact(task.row_block):
+    output = task.output
+    if task.placed and output and output.intact(task.row_block):
         return Result(task, 0.0)
-    films = _opened(task.store, task.name, task.identity)
-    block = films.stored.record.grid.row_block(task.row_block)
-    values, result = _values(task, films.stored, block)
-    if task.output is None or result.error:
+    films = opened(task.store, task.name, task.identity)
+    found = cells(films.stored, task.row_block, fresh=task.fresh, compute=task.compute)
+    result = Result(task, 0.0, pairs_computed=found.pairs_computed, damaged=len(found.damaged))
+    if not task.compute and (found.damaged or found.missing):
+        chunk = (found.damaged + found.missing)[0]
+        raise EngineError(
+            f"{task.store}: {task.name}: the chunk of similarities in row {chunk.row}, column "
+            f"{chunk.column} is {'damaged' if found.damaged else 'missing'}; run without "
+            "--export-only to compute it again"
+        )
+    if output is None:
         return result
-    rows = _formatted(films, block, values, task.min_similarity)
-    del values
-    pairs = sum(row.n_pairs for row in rows)
-    task.output.publish(task.row_block, sum(row.length for row in rows), pairs)
-    offset = task.output.offset(task.row_block, _PATIENCE, _parent_alive())
+    lines = list(rows(films, found, task.min_similarity))
+    del found  # As large as the text to come.
+    pairs = sum(row.n_pairs for row in lines)
+    output.publish(task.row_block, sum(row.length for row in lines), pairs)
+    offset = output.offset(task.row_block, _PATIENCE, _parent_alive())
     if offset is None:
         return replace(result, again=True)
-    task.output.place(task.row_block, offset, (row.text(films) for row in rows), pairs)
+    output.place(task.row_block, offset, (row.text(films) for row in lines), pairs)
     return replace(result, pairs_exported=pairs)
 
 
 def _parent_alive() -> Callable[[], bool]:
     parent = os.getppid()
     return lambda: os.getppid() == parent
-
-
-def _values(
-    task: BlockTask, stored: StoredDecade, block: RowBlock
-) -> tuple[NDArray[np.float64], Result]:
-    """Read or compute the cells of a row-block, from the first chunk's left edge to the right."""
-    chunks = list(stored.record.grid.chunks(block.index))
-    left = chunks[0].left
-    values = np.empty((block.stop - block.start, stored.record.n_films - left))
-    result = Result(task, 0.0)
-    for chunk in chunks:
-        found = None if task.fresh else stored.read(chunk)
-        if found is None or not _complete(chunk, found):
-            damaged = found is None
-            if not task.compute:
-                what = "is damaged" if damaged else "is missing"
-                raise EngineError(
-                    f"{task.store}: {task.name}: the chunk of similarities in row {chunk.row}, "
-                    f"column {chunk.column} {what}; run without --export-only to compute it again"
-                )
-            found = similarities(
-                stored.record.kernel,
-                # Both from one matrix: numpy takes another routine, with other last bits, for
-                # the product of an array with itself, and must do so each time.
-                stored.vectors[chunk.start : chunk.stop],
-                stored.vectors[chunk.left : chunk.right],
-                chunk.start - chunk.left,
-            )
-            stored.write(chunk, found)
-            result = replace(
-                result,
-                pairs_computed=result.pairs_computed + chunk.n_pairs,
-                damaged=result.damaged + (damaged and not task.fresh),
-            )
-        values[:, chunk.left - left : chunk.right - left] = found
-    return values, result
-
-
-def _complete(chunk: Chunk, values: NDArray[np.float64]) -> bool:
-    # zarr gives NaN for a chunk that is not there. A pair that is NaN by itself (infinity less
-    # infinity) is computed at each reading; it comes out the same.
-    return int(np.isnan(values).sum()) == values.size - chunk.n_pairs
-
-
-@dataclass(frozen=True)
-class _Row:
-    """One row of a row-block: its numbers as text, and which pairs they belong to."""
-
-    film: int
-    n_pairs: int
-    numbers: bytes
-    length: int
-    """Bytes of its text."""
-    kept: list[bool] | None
-    """Which of the later films; None: all."""
-
-    def text(self, films: _Films) -> bytes:
-        suffixes = films.suffixes[self.film + 1 :]
-        if self.kept is not None:
-            suffixes = list(compress(suffixes, self.kept))
-        return row_text(films.prefixes[self.film], suffixes, self.numbers)
-
-
-def _formatted(
-    films: _Films, block: RowBlock, values: NDArray[np.float64], min_similarity: float | None
-) -> list[_Row]:
-    """Format the numbers of a row-block; rows without pairs are left out."""
-    rows = []
-    first = block.n_films - values.shape[1]
-    for film in range(block.start, min(block.stop, block.n_films - 1)):
-        numbers = values[film - block.start, film + 1 - first :]
-        suffixes_length, kept = films.suffixes_length[film + 1], None
-        if min_similarity is not None:
-            chosen = numbers >= min_similarity
-            numbers, kept = numbers[chosen], chosen.tolist()
-            suffixes_length = sum(map(len, compress(films.suffixes[film + 1 :], kept)))
-        if m := len(numbers):
-            text = numbers_text(numbers)
-            length = row_length(films.prefixes[film], suffixes_length, m, text)
-            rows.append(_Row(film, m, text, length, kept))
-    return rows

@@ -1,0 +1,173 @@
+"""One row-block from the store to its text: its cells, read or computed, and the rows they make.
+
+What is stored and intact is read; what is missing or does not match its checksum is computed and
+stored on the way. A row's text comes in two steps, because the place of a text in the output is
+known only when the lengths of those before it are: the numbers are formatted first, which gives
+the length, and put together with the ids when the place is known.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import accumulate, compress
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.blocks import Chunk, RowBlock
+from engine.errors import EngineError
+from engine.folder import DecadeName
+from engine.kernel import similarities
+from engine.store import Store, StoredDecade
+from engine.text import numbers_text, pair_prefix, pair_suffix, row_length, row_text
+
+
+@dataclass(frozen=True)
+class Films:
+    """The films of a decade as this process has them open: stored arrays and pieces of text."""
+
+    stored: StoredDecade
+    prefixes: list[bytes]
+    """Of each film as the first of a pair."""
+    suffixes: list[bytes]
+    """Of each film as the second of a pair."""
+    suffixes_length: list[int]
+    """Bytes of suffixes[j:], for each j."""
+
+
+@lru_cache(maxsize=1)
+def opened(store: str, name: DecadeName, identity: str) -> Films:
+    """Open a decade; the last one is kept, for its next row-block.
+
+    Raises
+    ------
+    DamagedError
+        When its metadata or ids are not what was written.
+    EngineError
+        When the store holds something else by now.
+    """
+    stored = Store(store).open(name)
+    if stored.record.identity != identity:
+        raise EngineError(
+            f"{store}: {name} was begun again while this run was at work; run the command again"
+        )
+    suffixes = [pair_suffix(film) for film in stored.ids]
+    lengths = list(accumulate(map(len, reversed(suffixes)), initial=0))
+    return Films(stored, [pair_prefix(film) for film in stored.ids], suffixes, lengths[::-1])
+
+
+@dataclass(frozen=True)
+class Cells:
+    """The cells of a row-block, and where they came from."""
+
+    block: RowBlock
+    values: NDArray[np.float64]
+    """(rows, n_films - left); NaN where a cell is no pair, or was not to be had."""
+    pairs_computed: int
+    damaged: tuple[Chunk, ...]
+    """Chunks that did not match their checksum."""
+    missing: tuple[Chunk, ...]
+    """Chunks that were not there."""
+
+
+def cells(stored: StoredDecade, index: int, *, fresh: bool, compute: bool) -> Cells:
+    """Read the chunks of a row-block, and compute and store those that cannot be read.
+
+    Parameters
+    ----------
+    stored
+        The decade.
+    index
+        Number of the row-block.
+    fresh
+        Nothing of it is stored: there is no need to look.
+    compute
+        False: leave NaN where a chunk cannot be read.
+
+    Raises
+    ------
+    DamagedError
+        When vectors that are needed cannot be read.
+    """
+    grid = stored.record.grid
+    block, chunks = grid.row_block(index), list(grid.chunks(index))
+    left = chunks[0].left
+    values = np.empty((block.stop - block.start, grid.n_films - left))
+    damaged, missing = [], []
+    for chunk in chunks:
+        found = None if fresh else stored.read(chunk)
+        if found is None and not fresh:
+            damaged.append(chunk)
+        elif found is None or not _complete(chunk, found):
+            missing.append(chunk)
+            found = None
+        if found is None and compute:
+            found = _computed(stored, chunk)
+            stored.write(chunk, found)
+        values[:, chunk.left - left : chunk.right - left] = np.nan if found is None else found
+    computed = sum(chunk.n_pairs for chunk in damaged + missing) if compute else 0
+    return Cells(block, values, computed, tuple(damaged), tuple(missing))
+
+
+def _complete(chunk: Chunk, values: NDArray[np.float64]) -> bool:
+    # zarr gives NaN for a chunk that is not there. A pair that is NaN by itself (infinity less
+    # infinity) is computed at each reading; it comes out the same.
+    return int(np.isnan(values).sum()) == values.size - chunk.n_pairs
+
+
+def _computed(stored: StoredDecade, chunk: Chunk) -> NDArray[np.float64]:
+    # Both factors from one matrix: numpy takes another routine, with other last bits, for the
+    # product of an array with itself, and must do so each time or never.
+    return similarities(
+        stored.record.kernel,
+        stored.vectors[chunk.start : chunk.stop],
+        stored.vectors[chunk.left : chunk.right],
+        chunk.start - chunk.left,
+    )
+
+
+@dataclass(frozen=True)
+class Row:
+    """The pairs of one film with later ones, numbers formatted."""
+
+    film: int
+    n_pairs: int
+    numbers: bytes
+    length: int
+    """Bytes of its text."""
+    kept: list[bool] | None
+    """Which of the later films; None: all."""
+
+    def text(self, films: Films) -> bytes:
+        """Put the text of the row together."""
+        suffixes = films.suffixes[self.film + 1 :]
+        if self.kept is not None:
+            suffixes = list(compress(suffixes, self.kept))
+        return row_text(films.prefixes[self.film], suffixes, self.numbers)
+
+
+def rows(films: Films, found: Cells, min_similarity: float | None) -> Iterator[Row]:
+    """Format the numbers of a row-block, row by row; rows without pairs are left out.
+
+    Parameters
+    ----------
+    films
+        The films of the decade.
+    found
+        Its cells, all of them there.
+    min_similarity
+        Leave pairs below out; None: keep all.
+    """
+    block, values = found.block, found.values
+    first = block.n_films - values.shape[1]
+    for film in range(block.start, min(block.stop, block.n_films - 1)):
+        numbers = values[film - block.start, film + 1 - first :]
+        suffixes_length, kept = films.suffixes_length[film + 1], None
+        if min_similarity is not None:
+            chosen = numbers >= min_similarity
+            numbers, kept = numbers[chosen], chosen.tolist()
+            suffixes_length = sum(map(len, compress(films.suffixes[film + 1 :], kept)))
+        if m := len(numbers):
+            text = numbers_text(numbers)
+            length = row_length(films.prefixes[film], suffixes_length, m, text)
+            yield Row(film, m, text, length, kept)
