@@ -1,6 +1,8 @@
 """The command line: parse, call the engine, print. ``scripts/run.py --help`` lists it."""
 
 import argparse
+import dataclasses
+import json
 import os
 import signal
 import sys
@@ -11,7 +13,7 @@ from typing import NoReturn
 
 import engine
 from engine.kernel import KERNELS
-from engine.terminal import TerminalProgress, summary_table
+from engine.terminal import TerminalProgress, status_table, summary_table
 
 _INTERRUPTED = 128 + signal.SIGINT
 _DEFAULT_DATA = "data"
@@ -77,6 +79,19 @@ def parser() -> argparse.ArgumentParser:
     only.add_argument(
         "--status", action="store_true", help="say what is done and what is left, change nothing"
     )
+    only.add_argument(
+        "--verify",
+        action="store_true",
+        help="hold every chunk against its checksum and every output against the store, "
+        "change nothing",
+    )
+    add("--json", action="store_true", help="with --status: print JSON, for scripts")
+    add(
+        "--min-similarity",
+        metavar="X",
+        type=float,
+        help="export only the pairs at or above X (default: every pair)",
+    )
     add(
         "--restart",
         action="store_true",
@@ -116,6 +131,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit status.
     """
     options = parser().parse_args(arguments)
+    if options.json and not options.status:
+        parser().error("--json goes with --status")
     progress = TerminalProgress(quiet=options.quiet, verbose=options.verbose)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _stop)
@@ -150,6 +167,10 @@ def _stop(number: int, frame: FrameType | None) -> NoReturn:
 
 
 def _run(options: argparse.Namespace, progress: TerminalProgress) -> int:
+    if options.status:
+        return _status(options)
+    if options.verify:
+        return _verify(options, progress)
     summary = engine.run(
         options.data,
         store=options.store,
@@ -158,6 +179,7 @@ def _run(options: argparse.Namespace, progress: TerminalProgress) -> int:
         decades=options.decade,
         kernel=options.kernel,
         normalize=options.normalize,
+        min_similarity=options.min_similarity,
         compute=not options.export_only,
         export=not options.compute_only,
         restart=options.restart,
@@ -166,6 +188,40 @@ def _run(options: argparse.Namespace, progress: TerminalProgress) -> int:
     if not options.quiet:
         print(summary_table(summary), flush=True)
     return 0 if summary.ok else 1
+
+
+def _status(options: argparse.Namespace) -> int:
+    found = engine.status(
+        options.data,
+        store=options.store,
+        approaches=options.approach,
+        decades=options.decade,
+        kernel=options.kernel,
+        normalize=options.normalize,
+        min_similarity=options.min_similarity,
+    )
+    if options.json:
+        text = json.dumps(dataclasses.asdict(found), indent=2, default=str)
+    else:
+        text = status_table(found)
+    print(text, flush=True)
+    return 0
+
+
+def _verify(options: argparse.Namespace, progress: TerminalProgress) -> int:
+    problems = engine.verify(
+        options.data,
+        store=options.store,
+        workers=options.workers,
+        approaches=options.approach,
+        decades=options.decade,
+        progress=progress,
+    )
+    if problems:
+        return 1
+    if not options.quiet:
+        print("every chunk matches its checksum, and every output the store")
+    return 0
 
 
 def _farewell(progress: TerminalProgress) -> str:

@@ -4,10 +4,12 @@ import hashlib
 import os
 import socket
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
+from typing import IO
 
 import portalocker
 
@@ -40,14 +42,12 @@ def locked(store: Store) -> Iterator[None]:
     path.parent.mkdir(parents=True, exist_ok=True)
     # Opened without truncating: whoever comes second must be able to read who holds it.
     with open(path, "a+", encoding="utf-8") as file:
-        try:
-            portalocker.lock(file, portalocker.LOCK_EX | portalocker.LOCK_NB)
-        except (portalocker.LockException, portalocker.AlreadyLocked):
+        if not _acquired(file, portalocker.LOCK_EX):
             raise LockedError(
                 f"{store.location}: another run is at work on this store "
-                f"({holder(store) or 'which did not say who it is'}); wait until it ends, or "
+                f"({_told(path) or 'which did not say who it is'}); wait until it ends, or "
                 "stop it, then run the command again"
-            ) from None
+            )
         file.seek(0)
         file.truncate()
         file.write(
@@ -64,9 +64,34 @@ def locked(store: Store) -> Iterator[None]:
             portalocker.unlock(file)
 
 
-def holder(store: Store) -> str:
-    """Who wrote the lock file last; empty when nobody holds the store or it is not known."""
+def holder(store: Store) -> str | None:
+    """Who is at work on the store; None when nobody is."""
+    path = lock_path(store)
     try:
-        return lock_path(store).read_text(encoding="utf-8").strip()
+        with open(path, encoding="utf-8") as file:
+            if _acquired(file, portalocker.LOCK_SH, seconds=0):
+                return None  # What stands there is left over from a run that was killed.
+    except OSError:
+        return None
+    return _told(path) or "a run that did not say who it is"
+
+
+def _acquired(file: IO[str], mode: portalocker.LockFlags, seconds: float = 0.3) -> bool:
+    # Somebody who only asks who holds it does so for a moment; hence more than one try.
+    end = time.monotonic() + seconds
+    while True:
+        try:
+            portalocker.lock(file, mode | portalocker.LOCK_NB)
+        except portalocker.LockException:
+            if time.monotonic() > end:
+                return False
+            time.sleep(0.05)
+        else:
+            return True
+
+
+def _told(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8").strip()
     except OSError:
         return ""

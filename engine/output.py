@@ -151,7 +151,7 @@ class PartialOutput:
 
     def place(self, index: int, offset: int, rows: Iterable[bytes], pairs: int) -> None:
         """Write the text of a row-block to its place and note its checksum."""
-        checksum = length = 0
+        found = length = 0
         with open(self.text, "r+b", buffering=0) as file:
             for row in rows:
                 if offset + length == 0:
@@ -159,29 +159,18 @@ class PartialOutput:
                     _write(file.fileno(), b"{" + row[2:], 0)
                 else:
                     _write(file.fileno(), row, offset + length - 1)
-                checksum = google_crc32c.extend(checksum, row)
+                found = google_crc32c.extend(found, row)
                 length += len(row)
-        self._write_slot(index, length + 1, checksum + 1, pairs)
+        self._write_slot(index, length + 1, found + 1, pairs)
 
     def intact(self, index: int) -> bool:
         """Whether the text of a row-block is in place, as it was written."""
         slots = self._slots()
-        length, checksum, _ = slots[index]
+        length, noted, _ = slots[index]
         before = [length for length, _, _ in slots[:index]]
-        if length <= 0 or checksum <= 0 or not all(length > 0 for length in before):
+        if length <= 0 or noted <= 0 or not all(length > 0 for length in before):
             return False
-        offset, left = sum(before) - len(before), length - 1
-        found = 0
-        if offset == 0 and left:
-            found, offset, left = google_crc32c.extend(found, b", "), 2, left - 2
-        with open(self.text, "rb", buffering=0) as file:
-            while left:
-                piece = os.pread(file.fileno(), min(left, _PIECE), offset - 1)
-                if not piece:
-                    return False
-                found = google_crc32c.extend(found, piece)
-                offset, left = offset + len(piece), left - len(piece)
-        return found + 1 == checksum
+        return checksum(self.text, sum(before) - len(before), length - 1) + 1 == noted
 
     def finish(self) -> tuple[os.stat_result, int] | None:
         """Close the text, make sure that it is on the disk, and tell its size and time stamp.
@@ -219,3 +208,33 @@ def _write(descriptor: int, data: bytes, offset: int) -> None:
     while view:
         written = os.pwrite(descriptor, view, offset)
         view, offset = view[written:], offset + written
+
+
+def checksum(path: Path, offset: int, length: int) -> int:
+    """CRC-32C of a piece of the text of all pairs, as it stands in a file.
+
+    Parameters
+    ----------
+    path
+        The file, finished or not.
+    offset, length
+        Of the piece, in bytes of the text in which each pair, the first too, begins with ``, ``;
+        in the file it lies one byte further to the left.
+
+    Returns
+    -------
+    int
+        The checksum; -1 when the file is too short.
+    """
+    found = 0
+    if offset == 0 and length:
+        # The file begins with "{" in place of the first ", ".
+        found, offset, length = google_crc32c.extend(found, b", "), 2, length - 2
+    with open(path, "rb", buffering=0) as file:
+        while length:
+            piece = os.pread(file.fileno(), min(length, _PIECE), offset - 1)
+            if not piece:
+                return -1
+            found = google_crc32c.extend(found, piece)
+            offset, length = offset + len(piece), length - len(piece)
+    return found

@@ -5,18 +5,19 @@ is to resuming: look, and do what is missing.
 """
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from engine.blocks import RowBlock
-from engine.errors import StoreError
-from engine.folder import DataFolder, DecadeName
+from engine.errors import EngineError, StoreError
+from engine.folder import DataFolder, DecadeName, select
 from engine.kernel import KernelName
 from engine.output import PartialOutput
 from engine.reading import InputError, fingerprint
-from engine.store import DamagedError, Record, Store
+from engine.record import Record
+from engine.store import DamagedError, Store
 
 
 @dataclass(frozen=True)
@@ -92,6 +93,30 @@ class DecadeState:
             self.record.output_identity(settings.min_similarity),
             self.record.grid.n_row_blocks,
         )
+
+
+def choose(
+    folder: DataFolder,
+    store: Store,
+    approaches: Sequence[str] | None,
+    decades: Sequence[str] | None,
+    there: bool,
+) -> list[DecadeName]:
+    """List the selected decades, of those that have an input or are in the store.
+
+    Raises
+    ------
+    EngineError
+        When there are none, or one was asked for that is not there.
+    """
+    known = sorted(set(folder.inputs()) | set(store.names() if there else ()))
+    if not known:
+        raise EngineError(
+            f"{folder.embeddings}: no embeddings were found; they belong in "
+            f"{folder.embeddings}/APPROACH/plots_YEARs.json, or make some up: "
+            f"python scripts/synthesize.py --data {folder.root} --scale 0.1"
+        )
+    return select(known, approaches, decades)
 
 
 def look(

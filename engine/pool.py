@@ -5,19 +5,22 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
 
 import joblib
 from joblib.externals.loky import get_reusable_executor
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 
-from engine.tasks import BlockTask, ReadTask, Result, perform
-
-__all__ = ["TerminatedWorkerError", "cpus", "perform_all", "worth"]
+__all__ = ["TerminatedWorkerError", "cpus", "no_worker_left", "perform_all", "worth"]
 
 _START_SECONDS = 0.5
 """What it costs to start a worker process: Python, numpy and zarr are imported."""
 _WATCH_SECONDS = 0.25
+_starts = 0
+_Task = TypeVar("_Task")
+_Result = TypeVar("_Result")
 
 
 def cpus() -> int:
@@ -32,11 +35,15 @@ def worth(workers: int, seconds: float) -> int:
     return max(1, min(workers, math.ceil(seconds / _START_SECONDS)))
 
 
-def perform_all(tasks: Iterable[ReadTask | BlockTask], workers: int) -> Iterator[Result]:
+def perform_all(
+    perform: Callable[[_Task], _Result], tasks: Iterable[_Task], workers: int
+) -> Iterator[_Result]:
     """Perform tasks, begun in their order, and yield each result as it comes.
 
     Parameters
     ----------
+    perform
+        What to do with a task, in another process or in this one.
     tasks
         Taken one by one as workers get free.
     workers
@@ -44,8 +51,8 @@ def perform_all(tasks: Iterable[ReadTask | BlockTask], workers: int) -> Iterator
 
     Yields
     ------
-    Result
-        In the order in which the tasks end.
+    object
+        What `perform` returned, in the order in which the tasks end.
 
     Raises
     ------
@@ -55,6 +62,8 @@ def perform_all(tasks: Iterable[ReadTask | BlockTask], workers: int) -> Iterator
     if workers == 1:
         yield from map(perform, tasks)
         return
+    global _starts
+    _starts += 1
     done = False
     try:
         with joblib.parallel_config(
@@ -77,6 +86,17 @@ def perform_all(tasks: Iterable[ReadTask | BlockTask], workers: int) -> Iterator
 def stop_workers() -> None:
     """End all workers at once, whatever they are doing."""
     get_reusable_executor(reuse=True).shutdown(wait=True, kill_workers=True)
+
+
+@contextmanager
+def no_worker_left() -> Iterator[None]:
+    """End the workers that were started within, however it is left."""
+    before = _starts
+    try:
+        yield
+    finally:
+        if _starts != before:  # To ask for the executor would make one where there is none.
+            stop_workers()
 
 
 def _begin_worker(parent: int) -> None:

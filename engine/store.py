@@ -12,7 +12,6 @@ from.
 """
 
 import dataclasses
-import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,16 +19,15 @@ from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
-import orjson
 import zarr
 from numpy.typing import NDArray
 from zarr.codecs import BytesCodec, Crc32cCodec
 from zarr.core.sync import sync
 
-from engine.blocks import Chunk, Grid
+from engine.blocks import Chunk
 from engine.errors import StoreError
 from engine.folder import DecadeName
-from engine.kernel import KernelName
+from engine.record import Export, Record, digest
 
 FORMAT = 1
 """Version of what this file writes; a store of a higher version is left alone."""
@@ -40,61 +38,8 @@ _CONFIG: Any = {"write_empty_chunks": True}
 """A chunk that happens to hold nothing but the fill value is written all the same."""
 
 
-@dataclass(frozen=True)
-class Export:
-    """What the record says of the decade's JSON file, to tell whether it is still there."""
-
-    size: int
-    """Bytes."""
-    mtime_ns: int
-    """Time stamp of the file, nanoseconds."""
-    min_similarity: float | None
-    """Pairs below were left out; None: every pair is in the file."""
-    n_pairs: int
-    """Pairs in the file."""
-
-
-@dataclass(frozen=True)
-class Record:
-    """What a decade's group was made from."""
-
-    n_films: int
-    n_dimensions: int
-    input_sha256: str
-    """Of the bytes of the embeddings file."""
-    kernel: KernelName
-    normalize: bool
-    machine: str
-    """BLAS and CPU kind that began the similarities; another may round differently."""
-    begun: str
-    """When the vectors were stored, ISO 8601, UTC."""
-    n_off_norm: int
-    """Vectors whose norm is off 1 by more than 1e-3, as read."""
-    norm_min: float
-    norm_max: float
-    export: Export | None = None
-
-    @property
-    def grid(self) -> Grid:
-        """Geometry of the decade's triangle."""
-        return Grid(self.n_films)
-
-    @property
-    def identity(self) -> str:
-        """Fingerprint of the values: the same as long as no value of the group can differ."""
-        return _digest(dataclasses.asdict(dataclasses.replace(self, export=None)))
-
-    def output_identity(self, min_similarity: float | None) -> str:
-        """Fingerprint of the output that is made of these values."""
-        return _digest({"values": self.identity, "min_similarity": min_similarity})
-
-
 class DamagedError(Exception):
     """A part of the store is missing or does not match its checksum; the text says which."""
-
-
-def _digest(content: dict[str, Any]) -> str:
-    return hashlib.sha256(orjson.dumps(content, option=orjson.OPT_SORT_KEYS)).hexdigest()
 
 
 class Store:
@@ -203,7 +148,7 @@ class Store:
         if not attributes:
             return None
         content = attributes.get("record")
-        if not isinstance(content, dict) or attributes.get("sha256") != _digest(content):
+        if not isinstance(content, dict) or attributes.get("sha256") != digest(content):
             raise DamagedError("the metadata of its group")
         export = content.pop("export")
         return Record(**content, export=export and Export(**export))
@@ -212,7 +157,7 @@ class Store:
         """Replace the record of a group, in one step."""
         content = dataclasses.asdict(record)
         group = zarr.open_group(self._root.store, path=name.group, mode="r+")
-        group.attrs.put({"record": content, "sha256": _digest(content)})
+        group.attrs.put({"record": content, "sha256": digest(content)})
 
     def begin(
         self, name: DecadeName, ids: list[str], vectors: NDArray[np.float64], record: Record

@@ -22,8 +22,9 @@ from engine.folder import DecadeName
 from engine.kernel import KernelName
 from engine.output import PartialOutput
 from engine.reading import InputError, read_embeddings
+from engine.record import Record
 from engine.row_block import cells, opened, rows
-from engine.store import DamagedError, Record, Store
+from engine.store import DamagedError, Store
 
 NORM_TOLERANCE = 1e-3
 _PATIENCE = 60.0

@@ -3,13 +3,16 @@
 import sys
 import time
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any, TextIO
 
 from tqdm.auto import tqdm
 
-from engine.batch import DecadeSummary, Summary
+from engine.batch import Summary
+from engine.job import DecadeSummary
 from engine.progress import Progress
 from engine.reading import shown
+from engine.status import DecadeStatus, Status
 
 _LINE_SECONDS = 10.0
 """Between two lines of progress where there are no bars."""
@@ -149,6 +152,11 @@ def summary_table(summary: Summary) -> str:
         f"{_count(len(finished), 'decade')} {'up to date' if idle else 'done'}, "
         f"{pairs:,} pairs"
         + (f", {size(written)} of JSON" if written else "")
+        + (
+            f" (pairs at or above {above:g})"
+            if (above := summary.min_similarity) is not None
+            else ""
+        )
         + (f"; {failed} failed" if failed else "")
         + f"; {summary.seconds:.1f} s"
     )
@@ -172,6 +180,61 @@ def _summary_row(decade: DecadeSummary) -> tuple[str, ...]:
         "" if decade.output_bytes is None else size(decade.output_bytes),
         f"{decade.seconds:.1f}" if decade.seconds else "",
     )
+
+
+def status_table(status: Status) -> str:
+    """Set what is there in a table for each approach, and below it what needs a word more."""
+    head = ("decade", "films", "pairs", "computed", "exported", "JSON", "written", "next run")
+    parts = [f"{status.store}: {status.holder} is at work on it" if status.holder else ""]
+    for approach in sorted({decade.name.approach for decade in status.decades}):
+        decades = [decade for decade in status.decades if decade.name.approach == approach]
+        rows = [_status_row(decade) for decade in decades]
+        folder = shown(str(decades[0].input.parent), 100)
+        parts.append(f"{folder}\n{table(head, rows, left=1)}")
+    words = [
+        f"{decade.name}: exported with --min-similarity {decade.min_similarity:g}, "
+        f"{decade.output_pairs:,} pairs"
+        for decade in status.decades
+        if decade.min_similarity is not None
+    ]
+    words += [decade.reason for decade in status.decades if decade.reason]
+    parts.append("\n".join(words))
+    todo = [decade for decade in status.decades if decade.next not in ("nothing", "fail")]
+    left = sum((decade.n_pairs or 0) - decade.pairs_computed for decade in todo)
+    unread = sum(decade.n_films is None for decade in todo)
+    parts.append(
+        "everything is up to date"
+        if all(decade.next == "nothing" for decade in status.decades)
+        else f"the next run works on {_count(len(todo), 'decade')}"
+        + (f", {left:,} pairs to compute" if left else "")
+        + (f", {_count(unread, 'file')} to read first" if unread else "")
+    )
+    return "\n\n".join(part for part in parts if part)
+
+
+def _status_row(decade: DecadeStatus) -> tuple[str, ...]:
+    year = f"{decade.name.decade}s"
+    if decade.n_pairs is None:
+        return (year, "", "", "", "", "", "", decade.next)
+    written = ""
+    if decade.output_written:
+        local = datetime.fromisoformat(decade.output_written).astimezone()
+        written = f"{local:%m-%d %H:%M}"
+    return (
+        year,
+        f"{decade.n_films:,}",
+        f"{decade.n_pairs:,}",
+        _per_cent(decade.pairs_computed, decade.n_pairs),
+        _per_cent(decade.pairs_exported, decade.n_pairs, decade.next == "nothing"),
+        "" if decade.output_bytes is None else size(decade.output_bytes),
+        written,
+        decade.next,
+    )
+
+
+def _per_cent(part: int, whole: int, done: bool = True) -> str:
+    # Rounded down: 100 % is said of what is whole, and only of that.
+    return f"{100 * part // whole} %" if whole else "100 %" if done else "0 %"
 
 
 def _count(n: int, noun: str) -> str:

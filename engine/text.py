@@ -24,6 +24,8 @@ def pair_suffix(film: str) -> bytes:
     return b"-" + _escaped(film) + b'": '
 
 
+_PLAIN_FROM, _PLAIN_BELOW = 1e-4, 1e16
+"""Sizes that `repr` writes without an exponent."""
 _encode = json.JSONEncoder().encode
 
 
@@ -52,14 +54,17 @@ def numbers_text(values: NDArray[np.float64]) -> bytes:
     another form of exponent, another bound, and writes ``null`` for what is not finite.
     """
     text = orjson.dumps(values, option=orjson.OPT_SERIALIZE_NUMPY)[1:-1]
+    # Similarities of films are nearly always plain positive numbers, and NaN fails both bounds.
+    if values.min() >= _PLAIN_FROM and values.max() < _PLAIN_BELOW:
+        return text
     size = np.abs(values)
-    other = np.flatnonzero(~((size >= 1e-4) & (size < 1e16)) & (size != 0))
-    if len(other):
-        numbers = text.split(b",")
-        for k in other.tolist():
-            numbers[k] = _json_number(float(values[k]))
-        text = b",".join(numbers)
-    return text
+    other = np.flatnonzero(~((size >= _PLAIN_FROM) & (size < _PLAIN_BELOW)) & (size != 0))
+    if not len(other):
+        return text
+    numbers = text.split(b",")
+    for k in other.tolist():
+        numbers[k] = _json_number(float(values[k]))
+    return b",".join(numbers)
 
 
 def _json_number(value: float) -> bytes:

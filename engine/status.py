@@ -1,0 +1,141 @@
+"""What is done and what the next run would do, for a person or a script; nothing is changed."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from engine.folder import DataFolder, DecadeName
+from engine.kernel import KernelName
+from engine.lock import holder
+from engine.plan import DecadeState, Settings, choose, look
+from engine.store import Store
+
+
+@dataclass(frozen=True)
+class DecadeStatus:
+    """What is there of one decade, and what the next run would do with it."""
+
+    name: DecadeName
+    input: Path
+    input_sha256: str | None
+    """Of the input that was read."""
+    read: str | None
+    """When it was read, ISO 8601, UTC."""
+    kernel: KernelName | None
+    normalize: bool | None
+    n_films: int | None
+    """None: not read yet."""
+    n_pairs: int | None
+    pairs_computed: int
+    """Pairs in the chunks that are there."""
+    pairs_exported: int
+    """Pairs whose row-blocks are in the output, finished or not."""
+    output: Path
+    output_bytes: int | None
+    """Size of the finished output; None when there is none that counts."""
+    output_written: str | None
+    """When, ISO 8601, UTC."""
+    output_pairs: int | None
+    """Pairs in the output: fewer than `n_pairs` with `min_similarity`."""
+    min_similarity: float | None
+    """With which the output was made."""
+    next: str
+    """``"nothing"``, ``"read"`` (and compute and export), ``"compute"`` (and export),
+    ``"export"`` or ``"fail"``."""
+    reason: str
+    """Why it is to be read again, or what it will fail for."""
+
+
+@dataclass(frozen=True)
+class Status:
+    """What is there of each decade, and who is at work on it."""
+
+    store: str
+    holder: str | None
+    """The run that holds the store at the moment."""
+    decades: list[DecadeStatus]
+
+
+def status(
+    data: str | os.PathLike[str] = "data",
+    *,
+    store: str | os.PathLike[str] | None = None,
+    approaches: Sequence[str] | None = None,
+    decades: Sequence[str] | None = None,
+    kernel: KernelName = "dot",
+    normalize: bool = False,
+    min_similarity: float | None = None,
+) -> Status:
+    """Say what is done and what a run with the same arguments would do.
+
+    Parameters
+    ----------
+    data, store, approaches, decades, kernel, normalize, min_similarity
+        As for `engine.run`.
+
+    Returns
+    -------
+    Status
+        Also while a run is at work.
+
+    Raises
+    ------
+    EngineError
+        When there are no inputs and no store, or the store cannot be read.
+    """
+    folder = DataFolder(Path(data))
+    place = Store(str(folder.default_store if store is None else store))
+    there = place.exists()
+    names = choose(folder, place, approaches, decades, there)
+    settings = Settings(kernel, normalize, min_similarity)
+    if there:
+        states = look(folder, place, names, settings)
+    else:
+        states = [DecadeState(name, folder.input(name), folder.output(name)) for name in names]
+    return Status(place.location, holder(place), [_status(state, settings) for state in states])
+
+
+def _status(state: DecadeState, settings: Settings) -> DecadeStatus:
+    record = state.record
+    export = record.export if record and state.exported else None
+    exported = 0
+    if record and state.exported:
+        exported = state.n_pairs
+    elif record:
+        placed = state.partial(settings).placed()
+        exported = sum(block.n_pairs for block in state.row_blocks() if placed[block.index])
+    return DecadeStatus(
+        name=state.name,
+        input=state.input,
+        input_sha256=record.input_sha256 if record else None,
+        read=record.begun if record else None,
+        kernel=record.kernel if record else None,
+        normalize=record.normalize if record else None,
+        n_films=record.n_films if record else None,
+        n_pairs=record.grid.n_pairs if record else None,
+        pairs_computed=state.pairs_stored,
+        pairs_exported=exported,
+        output=state.output,
+        output_bytes=export.size if export else None,
+        output_written=_iso(export.mtime_ns) if export else None,
+        output_pairs=export.n_pairs if export else None,
+        min_similarity=export.min_similarity if export else None,
+        next=_next(state),
+        reason=state.error or state.note,
+    )
+
+
+def _next(state: DecadeState) -> str:
+    if state.error:
+        return "fail"
+    if state.record is None:
+        return "read"
+    if not state.computed:
+        return "compute"
+    return "nothing" if state.exported else "export"
+
+
+def _iso(mtime_ns: int) -> str:
+    return datetime.fromtimestamp(mtime_ns / 1e9, UTC).isoformat(timespec="seconds")
