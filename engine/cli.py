@@ -15,7 +15,6 @@ import engine
 from engine.kernel import KERNELS
 from engine.terminal import TerminalProgress, status_table, summary_table
 
-_INTERRUPTED = 128 + signal.SIGINT
 _DEFAULT_DATA = "data"
 
 
@@ -229,6 +228,6 @@ def _farewell(progress: TerminalProgress) -> str:
         return "interrupted before anything was computed; the same command resumes"
     done, total = progress.done["computing"], progress.total["computing"]
     return (
-        f"interrupted: {done:,} of {total:,} pairs ({100 * done // max(1, total)} %) are in the "
-        "store; the same command resumes"
+        f"interrupted: {100 * done // max(1, total)} % of {total:,} pairs stored; "
+        "the same command resumes"
     )

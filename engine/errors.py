@@ -15,3 +15,13 @@ class LockedError(EngineError):
 
 class WorkersDiedError(EngineError):
     """Worker processes were killed again and again, probably for want of memory."""
+
+
+class NotComputedError(EngineError):
+    """What was asked for is not in the store yet; the sentence names the command that adds it."""
+
+
+class NotFoundError(EngineError, KeyError):
+    """There is no such decade, film or pair."""
+
+    __str__ = Exception.__str__  # KeyError's puts the sentence between quotes.

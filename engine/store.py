@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import numpy as np
 import zarr
@@ -49,10 +49,13 @@ class Store:
     ----------
     location
         Path of a folder, or any URL that zarr takes.
+    read_only
+        For asking alone: nothing is ever written, and it need not be possible.
     """
 
-    def __init__(self, location: str) -> None:
+    def __init__(self, location: str, *, read_only: bool = False) -> None:
         self.location = location
+        self._mode: Literal["r", "r+"] = "r" if read_only else "r+"
 
     @property
     def path(self) -> Path | None:
@@ -61,7 +64,7 @@ class Store:
 
     @cached_property
     def _root(self) -> zarr.Group:
-        return zarr.open_group(self.location, mode="r+")
+        return zarr.open_group(self.location, mode=self._mode)
 
     def exists(self) -> bool:
         """Whether there is a store that this engine can read.
@@ -222,7 +225,7 @@ class Store:
         if record is None:
             raise DamagedError("the record of its group")
         try:
-            group = zarr.open_group(self._root.store, path=name.group, mode="r+")
+            group = zarr.open_group(self._root.store, path=name.group, mode=self._mode)
             arrays = {
                 key: cast("zarr.Array[Any]", group[key]).with_config(_CONFIG) for key in _ARRAYS
             }

@@ -148,6 +148,7 @@ def summary_table(summary: Summary) -> str:
     failed = len(summary.decades) - len(finished)
     written = sum(decade.output_bytes or 0 for decade in finished)
     idle = all(decade.up_to_date for decade in summary.decades)
+    above = "" if (x := summary.min_similarity) is None else f" (pairs at or above {x:g})"
     lines.append(
         f"{_count(len(finished), 'decade')} {'up to date' if idle else 'done'}, "
         f"{pairs:,} pairs"

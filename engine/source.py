@@ -1,0 +1,70 @@
+"""Where similarities are asked for, and what errors there tell a person to do next."""
+
+import shlex
+from dataclasses import dataclass
+
+from engine.errors import StoreError
+from engine.folder import DataFolder, DecadeName
+from engine.lock import holder
+from engine.record import Record
+from engine.store import DamagedError, Store
+
+
+@dataclass(frozen=True)
+class Source:
+    """A data folder and its store, which is only read."""
+
+    folder: DataFolder
+    store: Store
+
+    def record(self, name: DecadeName) -> Record | None:
+        """Read what a decade was made from; None when the store holds nothing of it.
+
+        Raises
+        ------
+        StoreError
+            When it is damaged.
+        """
+        try:
+            return self.store.record(name)
+        except DamagedError as error:
+            raise self.damaged(name, str(error)) from None
+
+    def decades_with(self, film: str, approach: str) -> list[str]:
+        """List the decades of an approach that have a film, as far as they can be read."""
+        found = []
+        for name in self.store.names():
+            try:
+                if name.approach == approach and film in self.store.open(name).ids:
+                    found.append(f"{name.decade}s")
+            except (DamagedError, OSError):
+                continue
+        return found
+
+    def damaged(self, name: DecadeName, what: str, record: Record | None = None) -> StoreError:
+        """Make the error for a part of a decade that is damaged."""
+        return StoreError(
+            f"{self.store.location}: {name}: {what} is damaged; this computes the decade again: "
+            f"{self.command(name, record)} --restart"
+        )
+
+    def remedy(self, name: DecadeName | None = None, record: Record | None = None) -> str:
+        """Say what to do about something that is not computed yet."""
+        command = self.command(name, record)
+        if who := holder(self.store):
+            return f"a run is at work on the store ({who}); if that leaves it out: {command}"
+        return f"this computes it: {command}"
+
+    def command(self, name: DecadeName | None = None, record: Record | None = None) -> str:
+        """Write the command that computes everything, or what is missing of one decade."""
+        words = ["python", "scripts/run.py", "--data", str(self.folder.root)]
+        if self.store.location != str(self.folder.default_store):
+            words += ["--store", self.store.location]
+        if name:
+            words += ["--approach", name.approach, "--decade", name.decade]
+        # Other settings would have it computed from the beginning.
+        if record and record.kernel != "dot":
+            words += ["--kernel", record.kernel]
+        if record and record.normalize:
+            words.append("--normalize")
+        return shlex.join(words)

@@ -1,0 +1,125 @@
+"""What the tests share: small blocks, many workers, and a record of what the disk was asked."""
+
+import os
+import signal
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import settings
+
+import engine
+from engine import blocks
+
+# Time limits of single examples would make the tests depend on what else the machine does.
+settings.register_profile("engine", deadline=None, print_blob=True)
+settings.load_profile("engine")
+
+
+@dataclass
+class Disk:
+    """How often each file was opened to be read, and how often it was written."""
+
+    reads: Counter[str] = field(default_factory=Counter)
+    writes: Counter[str] = field(default_factory=Counter)
+    """Opened to be written, or given its name by rename."""
+
+    def hear(self, event: str, arguments: tuple[Any, ...]) -> None:
+        if event == "os.rename":
+            self.writes[os.fsdecode(arguments[1])] += 1
+        elif event == "open" and not isinstance(arguments[0], int):
+            path, mode, flags = arguments
+            wrote = any(letter in mode for letter in "wax+") if mode else flags & 3
+            (self.writes if wrote else self.reads)[os.fsdecode(path)] += 1
+
+
+_listeners: list[Disk] = []
+
+
+def _hook(event: str, arguments: tuple[Any, ...]) -> None:
+    for disk in _listeners:
+        disk.hear(event, arguments)
+
+
+sys.addaudithook(_hook)
+
+
+@pytest.fixture
+def disk() -> Iterator[Disk]:
+    """Python's own record of the files that this process opens and renames."""
+    disk = Disk()
+    _listeners.append(disk)
+    yield disk
+    _listeners.remove(disk)
+
+
+@pytest.fixture
+def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Row-blocks of four rows up to 16 films, of two up to 32, of one above, in this process."""
+    monkeypatch.setattr(blocks, "CHUNK_CELLS", 16)
+    monkeypatch.setattr(blocks, "ROW_BLOCK_CELLS", 64)
+    monkeypatch.setattr(blocks, "_TALLEST", 4)
+
+
+@pytest.fixture
+def eager_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As many worker processes as are asked for, however small the job and the machine."""
+    monkeypatch.setattr("engine.pool._START_SECONDS", 1e-12)
+    monkeypatch.setattr("engine.batch.cpus", lambda: 4)
+
+
+@pytest.fixture
+def command(capsys: pytest.CaptureFixture[str]) -> Iterator[Callable[..., tuple[int, str, str]]]:
+    """The command line, called in this process: exit status, stdout, stderr."""
+    from engine.cli import main
+
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def run(*arguments: str | Path) -> tuple[int, str, str]:
+        capsys.readouterr()
+        try:
+            status = main([str(argument) for argument in arguments])
+        except SystemExit as exit:
+            assert isinstance(exit.code, int)
+            status = exit.code
+        captured = capsys.readouterr()
+        return status, captured.out, captured.err
+
+    yield run
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+
+
+class Listener(engine.Progress):
+    """Remembers everything that a run says."""
+
+    def __init__(self) -> None:
+        self.stages: list[tuple[str, int, int, str]] = []
+        self.advances: list[tuple[str, int]] = []
+        self.messages: list[str] = []
+        self.errors: list[tuple[str, str]] = []
+        self.closed = 0
+
+    def stage(self, name: str, total: int, done: int, unit: str) -> None:
+        self.stages.append((name, total, done, unit))
+
+    def advance(self, name: str, amount: int) -> None:
+        self.advances.append((name, amount))
+
+    def message(self, text: str) -> None:
+        self.messages.append(text)
+
+    def error(self, text: str, details: str = "") -> None:
+        self.errors.append((text, details))
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+@pytest.fixture
+def listener() -> Listener:
+    return Listener()

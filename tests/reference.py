@@ -1,0 +1,106 @@
+"""What must come out: the notebook's own loop and ``json.dump``, and nothing cleverer.
+
+Every expected value of these tests comes from here or from Python itself, never from the engine.
+"""
+
+import io
+import itertools
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+Embeddings = Mapping[str, Sequence[float]]
+Stamp = tuple[int, int, int]
+
+
+def film_id(key: str) -> str:
+    """The notebook wrote `int(key)`; a key that is no integer, which stopped it, is kept."""
+    try:
+        return str(int(key))
+    except ValueError:
+        return key
+
+
+def notebook(path: Path, min_similarity: float | None = None) -> bytes:
+    """The output of one decade, as the notebook wrote it from the file of its embeddings."""
+    with open(path, encoding="utf-8") as file:
+        embeddings = {film_id(key): np.array(vector) for key, vector in json.load(file).items()}
+    similarities = {}
+    with np.errstate(all="ignore"):
+        for a, b in itertools.combinations(embeddings, 2):
+            similarities[f"{a}-{b}"] = embeddings[a] @ embeddings[b]
+    if min_similarity is not None:
+        similarities = {pair: x for pair, x in similarities.items() if x >= min_similarity}
+    outfile = io.StringIO()
+    json.dump(similarities, outfile)
+    return outfile.getvalue().encode("ascii")
+
+
+def films(n: int, d: int = 2, seed: int = 0) -> dict[str, list[float]]:
+    """Made-up embeddings: `n` unit vectors of `d` numbers, under ids in no order."""
+    random = np.random.default_rng((n, d, seed))
+    ids = random.permutation(100 * n)[:n] + 1
+    vectors = random.standard_normal((n, d))
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    return {str(film): vector for film, vector in zip(ids, vectors.tolist(), strict=True)}
+
+
+def write_embeddings(path: Path, embeddings: Embeddings, **form: Any) -> Path:
+    """Write an embeddings file with ``json.dump``; `form` is for it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "w", encoding="utf-8") as file:
+        json.dump(embeddings, file, **form)
+    return path
+
+
+def put(root: Path, approach: str, decade: str, embeddings: Embeddings, **form: Any) -> Path:
+    """Write the input of a decade where it belongs."""
+    path = root / "embeddings" / approach / f"plots_{decade}s.json"
+    return write_embeddings(path, embeddings, **form)
+
+
+def output_path(root: Path, approach: str, decade: str) -> Path:
+    """Where the output of a decade belongs."""
+    return root / "similarities" / approach / f"similarities_{decade}s.json"
+
+
+def expected(root: Path, min_similarity: float | None = None) -> dict[str, bytes]:
+    """What the output folder must hold, judged by the inputs."""
+    return {
+        f"{path.parent.name}/{path.name.replace('plots', 'similarities')}": notebook(
+            path, min_similarity
+        )
+        for path in (root / "embeddings").glob("*/plots_*s.json")
+    }
+
+
+def outputs(root: Path) -> dict[str, bytes]:
+    """All that the output folder does hold, hidden and unfinished files as well."""
+    folder = root / "similarities"
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+def stamps(folder: Path) -> dict[str, Stamp]:
+    """What changes when a file is written: its identity, size and time stamp."""
+    return {
+        str(path.relative_to(folder)): (found.st_ino, found.st_size, found.st_mtime_ns)
+        for path in folder.rglob("*")
+        if path.is_file()
+        for found in [path.stat()]
+    }
+
+
+def assert_near(text: bytes, reference: bytes, tolerance: float) -> None:
+    """The form of ``json.dump``, the same keys in the same order, and values this near."""
+    found, wanted = json.loads(text), json.loads(reference)
+    assert json.dumps(found).encode("ascii") == text
+    assert list(found) == list(wanted)
+    differences = np.abs(np.array(list(found.values())) - np.array(list(wanted.values())))
+    assert differences.max(initial=0.0) <= tolerance
