@@ -1,0 +1,107 @@
+"""What people would use instead of the engine, each a short honest program of its own process.
+
+    python scripts/benchmarking/contenders.py NAME DATA OUT
+
+Each reads DATA/embeddings/*/plots_*.json and writes OUT/similarities/*/similarities_*.json, one
+decade after the other. All but the notebook are what a good programmer writes who knows the
+library and has no time for more; matrix products may use all CPUs.
+"""
+
+import itertools
+import json
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+
+
+def decades(data: Path, out: Path) -> Iterator[tuple[Path, Path]]:
+    """Yield the path of each input and of its output, whose folder is made."""
+    for source in sorted(data.glob("embeddings/*/plots_*.json")):
+        name = source.name.replace("plots_", "similarities_")
+        target = out / "similarities" / source.parent.name / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        yield source, target
+
+
+def read(source: Path) -> tuple[list[str], NDArray[np.float64]]:
+    """Read the ids and vectors of a decade."""
+    embeddings = orjson.loads(source.read_bytes())
+    return list(embeddings), np.array(list(embeddings.values()))
+
+
+def notebook(data: Path, out: Path) -> None:
+    """The notebook's loop."""
+    for source, target in decades(data, out):
+        with open(source) as file:
+            embeddings = {int(key): np.array(vector) for key, vector in json.load(file).items()}
+        pairs = {}
+        for a, b in itertools.combinations(embeddings, 2):
+            pairs[f"{a}-{b}"] = embeddings[a] @ embeddings[b]
+        with open(target, "w") as outfile:
+            json.dump(pairs, outfile)
+
+
+def rewrite(data: Path, out: Path) -> None:
+    """One matrix product, one dict, orjson."""
+    for source, target in decades(data, out):
+        ids, vectors = read(source)
+        values = (vectors @ vectors.T)[np.triu_indices(len(ids), k=1)]
+        keys = [f"{a}-{b}" for a, b in itertools.combinations(ids, 2)]
+        target.write_bytes(orjson.dumps(dict(zip(keys, values.tolist(), strict=True))))
+
+
+def scikit_learn(data: Path, out: Path) -> None:
+    """Chunks of rows from scikit-learn, written as they come."""
+    from sklearn.metrics import (  # type: ignore[import-untyped,import-not-found,unused-ignore]
+        pairwise_distances_chunked,
+    )
+
+    for source, target in decades(data, out):
+        ids, vectors = read(source)
+        # The default of 1 GiB would take each of these decades whole.
+        chunks = pairwise_distances_chunked(vectors, metric="cosine", n_jobs=-1, working_memory=128)
+        rows = (row for chunk in chunks for row in chunk)
+        write_rows(target, ids, (1 - row[i + 1 :] for i, row in enumerate(rows)))
+
+
+def scipy_pdist(data: Path, out: Path) -> None:
+    """The condensed distances of scipy, written row by row."""
+    from scipy.spatial.distance import (  # type: ignore[import-untyped,import-not-found,unused-ignore]
+        pdist,
+    )
+
+    for source, target in decades(data, out):
+        ids, vectors = read(source)
+        values = 1 - pdist(vectors, "cosine")
+        write_rows(target, ids, np.split(values, np.cumsum(np.arange(len(ids) - 1, 0, -1))))
+
+
+def write_rows(target: Path, ids: list[str], rows: Iterable[NDArray[np.float64]]) -> None:
+    """Write the similarities of each film with all later ones, a row at a time.
+
+    A dict of one row stays in the cache: with orjson that costs a quarter of one dict of all
+    pairs, and of formatting each pair with an f-string.
+    """
+    with open(target, "wb") as file:
+        separator = b"{"
+        for i, row in enumerate(rows):
+            pairs = {f"{ids[i]}-{b}": x for b, x in zip(ids[i + 1 :], row.tolist(), strict=True)}
+            if pairs:
+                file.write(separator + orjson.dumps(pairs)[1:-1])
+                separator = b","
+        file.write(b"}" if separator == b"," else b"{}")
+
+
+CONTENDERS = {
+    "notebook": notebook,
+    "rewrite": rewrite,
+    "sklearn": scikit_learn,
+    "scipy": scipy_pdist,
+}
+
+if __name__ == "__main__":
+    CONTENDERS[sys.argv[1]](Path(sys.argv[2]), Path(sys.argv[3]))

@@ -1,0 +1,199 @@
+"""One command measured: wall time, CPU time and peak memory of its whole tree of processes.
+
+CPU time comes from `wait4`: the process, its threads, and every descendant that was waited for
+(joblib's workers are, also those that are killed at the end of a run). Memory is the PSS of the
+tree, summed at one moment after another; memory that processes share counts once. The kernel
+walks the page tables for it, which costs some 14 ms a GB, so the larger the tree, the longer the
+pause before the next look: never does looking take more than a twentieth of one CPU.
+"""
+
+import os
+import platform
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+import joblib
+from threadpoolctl import threadpool_info
+
+_INTERVAL = 0.05
+_LEISURE = 20
+_PROC = Path("/proc")
+_PACKAGES = ("numpy", "zarr", "joblib", "orjson", "scikit-learn", "scipy")
+_STEERING = ("OPENBLAS_", "MKL_", "BLIS_")
+"""Environment variables that choose, for instance, the kernels of another kind of CPU."""
+_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS")
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What it took to run a command once."""
+
+    wall: float
+    """Seconds."""
+    cpu: float
+    """Seconds, user and system."""
+    peak: int | None
+    """Bytes; None where /proc does not tell."""
+    output: str
+    """What the command wrote to stdout."""
+
+
+class FailedError(Exception):
+    """A command failed; the text says how, with the end of what it wrote to stderr."""
+
+
+def measure(command: Sequence[str | Path], log: Path) -> Measurement:
+    """Run a command in a process (and session) of its own and measure it.
+
+    Parameters
+    ----------
+    command
+        Program and arguments. It may use all CPUs: limits on threads are not passed on.
+    log
+        Path for its output, which is deleted afterwards.
+
+    Raises
+    ------
+    FailedError
+        When its exit status is not 0.
+    """
+    environment = {name: value for name, value in os.environ.items() if name not in _THREADS}
+    errors = log.with_suffix(".stderr")
+    with open(log, "wb") as stdout, open(errors, "wb") as stderr:
+        begin = time.perf_counter()
+        process = subprocess.Popen(
+            [*map(str, command)],
+            stdin=subprocess.DEVNULL,
+            stdout=stdout,
+            stderr=stderr,
+            env=environment,
+            start_new_session=True,
+        )
+        watch = _MemoryWatch(process.pid)
+        try:
+            _, status, usage = os.wait4(process.pid, 0)
+            wall = time.perf_counter() - begin
+        except BaseException:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            raise
+        finally:
+            watch.stop()
+    process.returncode = os.waitstatus_to_exitcode(status)
+    output, complaint = log.read_text(), errors.read_text(errors="replace").strip()
+    log.unlink()
+    errors.unlink()
+    if process.returncode:
+        how = f"ended with exit status {process.returncode}"
+        if process.returncode < 0:
+            how = f"was killed by signal {-process.returncode}"
+            how += ", probably for memory" if process.returncode == -signal.SIGKILL else ""
+        raise FailedError(f"{how}: {complaint[-2000:]}" if complaint else how)
+    return Measurement(wall, usage.ru_utime + usage.ru_stime, watch.peak, output)
+
+
+class _MemoryWatch:
+    """Looks at the memory of a tree of processes until it is stopped."""
+
+    def __init__(self, root: int) -> None:
+        self.peak: int | None = None
+        self._root = root
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+        if (_PROC / "self" / "smaps_rollup").exists():
+            self._thread.start()
+
+    def _watch(self) -> None:
+        pause = 0.0
+        while not self._stopped.wait(pause):
+            begin = time.perf_counter()
+            self.peak = max(self.peak or 0, sum(map(_pss, _tree(self._root))))
+            pause = max(_INTERVAL, _LEISURE * (time.perf_counter() - begin))
+
+    def stop(self) -> None:
+        self._stopped.set()
+        if self._thread.is_alive():
+            self._thread.join()
+
+
+def _tree(root: int) -> list[int]:
+    found = [root]
+    for process in found:  # Grows while it is gone through.
+        for thread in (_PROC / str(process) / "task").glob("*"):
+            try:
+                found += map(int, (thread / "children").read_text().split())
+            except OSError:
+                continue  # It has ended meanwhile.
+    return found
+
+
+def _pss(process: int) -> int:
+    """Proportional set size of a process in bytes; 0 when it has ended."""
+    try:
+        lines = (_PROC / str(process) / "smaps_rollup").read_text().splitlines()
+    except OSError:
+        return 0
+    return sum(1024 * int(line.split()[1]) for line in lines if line.startswith("Pss:"))
+
+
+def machine() -> str:
+    """Describe the machine in a few lines: processor, memory, versions, and how busy it is."""
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30
+    blas = {
+        f"{pool['internal_api']} {pool.get('version') or '?'} ({pool.get('architecture') or '?'})"
+        for pool in threadpool_info()
+        if pool["user_api"] == "blas"
+    }
+    steering = [
+        f"{name}={value}"
+        for name, value in sorted(os.environ.items())
+        if name.startswith(_STEERING) and name not in _THREADS
+    ]
+    load = os.getloadavg()[0]
+    return "\n".join(
+        (
+            f"machine: {_processor()}, {joblib.cpu_count()} CPUs usable, {memory:.0f} GiB of "
+            f"memory, {platform.system()}",
+            f"with: Python {platform.python_version()}, BLAS {', '.join(sorted(blas)) or '?'}, "
+            + ", ".join(f"{package} {version(package) or '(none)'}" for package in _PACKAGES)
+            + (f"; set: {', '.join(steering)}" if steering else ""),
+            f"others' work before the start: load {load:.2f}"
+            + (" (not a quiet machine: expect noise)" if load > 0.5 else ""),
+        )
+    )
+
+
+def version(package: str) -> str:
+    """Version of an installed package; empty when it is not installed."""
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return ""
+
+
+def _processor() -> str:
+    try:
+        lines = (_PROC / "cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def kind_of_folder(folder: Path) -> str:
+    """Say on what a folder lies, for instance "a RAM disk (tmpfs)" or "a disk (ext4)"."""
+    folder, best, kind = folder.resolve(), "", "unknown"
+    try:
+        mounts = [line.split() for line in (_PROC / "mounts").read_text().splitlines()]
+    except OSError:
+        mounts = []
+    for _, point, file_system, *_ in mounts:
+        if folder.is_relative_to(point) and len(point) >= len(best):
+            best, kind = point, file_system
+    return f"a RAM disk ({kind})" if kind in ("tmpfs", "ramfs") else f"a disk ({kind})"
