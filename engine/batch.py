@@ -2,7 +2,8 @@
 
 import os
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from engine.plan import Settings, choose
 from engine.pool import cpus, no_worker_left
 from engine.progress import Progress
 from engine.store import Store
+from engine.tasks import BlockTask, Result
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,7 @@ def run(
     *,
     store: str | os.PathLike[str] | None = None,
     workers: int | None = None,
+    dask: str | None = None,
     approaches: Sequence[str] | None = None,
     decades: Sequence[str] | None = None,
     kernel: KernelName = "dot",
@@ -62,6 +65,10 @@ def run(
         Path or URL of the zarr store; ``similarities.zarr`` in `data` by default.
     workers
         Number of worker processes; by default, and at most, the number of CPUs available.
+    dask
+        Address of the scheduler of a Dask cluster, for instance ``"tcp://scheduler:8786"``,
+        which computes; reading and exporting stay here. Every machine of the cluster must see
+        `store`.
     approaches, decades
         Only these; all by default. Decades are years, for instance ``["1990", "2000"]``.
     kernel
@@ -90,7 +97,7 @@ def run(
     ------
     EngineError
         When nothing can be done at all: no input, a store that is not one, a store that another
-        run holds, workers that are killed again and again.
+        run holds, workers that are killed again and again, a cluster that cannot be used.
     ValueError
         When an argument is not what it should be.
 
@@ -110,6 +117,8 @@ def run(
     begin = time.perf_counter()
     folder = DataFolder(Path(data))
     place = Store(str(folder.default_store if store is None else store))
+    if dask and place.path:
+        place = Store(str(place.path.absolute()))  # Its workers are elsewhere.
     progress = progress or Progress()
     there = place.exists()
     names = choose(folder, place, approaches, decades, there)
@@ -124,22 +133,38 @@ def run(
         place.sweep()
         if restart:
             names = _forget(folder, place, names, progress)
-        job = Job(
-            folder,
-            place,
-            Settings(kernel, normalize, min_similarity),
-            compute,
-            export,
-            min(workers or usable, usable),
-            progress,
-            {name: DecadeSummary(name) for name in names},
-        )
-        with no_worker_left():
+        with no_worker_left(), _cluster(dask if compute else None, place, progress) as away:
+            job = Job(
+                folder,
+                place,
+                Settings(kernel, normalize, min_similarity),
+                compute,
+                export,
+                min(workers or usable, usable),
+                progress,
+                {name: DecadeSummary(name) for name in names},
+                away,
+            )
             while job.round():
                 pass
     progress.close()
     seconds = time.perf_counter() - begin
     return Summary(list(job.summaries.values()), seconds, min_similarity)
+
+
+@contextmanager
+def _cluster(
+    address: str | None, store: Store, progress: Progress
+) -> Iterator[Callable[[Iterable[BlockTask]], Iterator[Result]] | None]:
+    if address is None:
+        yield None
+        return
+    try:
+        from engine.cluster import connected  # Dask takes a second to import.
+    except ImportError as error:
+        raise EngineError(f'--dask needs more packages ({error}): pip install ".[dask]"') from None
+    with connected(address, store, progress) as cluster:
+        yield cluster.perform_all
 
 
 def _forget(

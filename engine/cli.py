@@ -4,26 +4,16 @@ import argparse
 import dataclasses
 import json
 import os
-import signal
 import sys
 import traceback
 from collections.abc import Sequence
-from types import FrameType
-from typing import NoReturn
 
 import engine
 from engine.kernel import KERNELS
+from engine.stopping import stoppably
 from engine.terminal import TerminalProgress, status_table, summary_table
 
 _DEFAULT_DATA = "data"
-
-
-class _Stopped(KeyboardInterrupt):
-    """A signal asked the run to stop."""
-
-    def __init__(self, number: int) -> None:
-        super().__init__(number)
-        self.number = number
 
 
 def parser() -> argparse.ArgumentParser:
@@ -31,7 +21,8 @@ def parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description="Compute the similarity of every pair of films and write it as JSON. "
         "The same command again goes on after an interruption.",
-        epilog="Exit status: 0 all done; 1 something failed; 2 wrong usage; 130 interrupted.",
+        epilog="Exit status: 0 all done; 1 something failed; 2 wrong usage; 130 interrupted "
+        "(143 by SIGTERM).",
     )
     add = parser.add_argument
     add(
@@ -46,6 +37,11 @@ def parser() -> argparse.ArgumentParser:
         metavar="N",
         type=_positive,
         help="worker processes (default: the CPUs available)",
+    )
+    add(
+        "--dask",
+        metavar="ADDRESS",
+        help="compute on the Dask cluster of this scheduler, for instance tcp://scheduler:8786",
     )
     add(
         "--approach",
@@ -133,14 +129,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.json and not options.status:
         parser().error("--json goes with --status")
     progress = TerminalProgress(quiet=options.quiet, verbose=options.verbose)
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _stop)
+    return stoppably(lambda: _guarded(options, progress), lambda: _farewell(progress))
+
+
+def _guarded(options: argparse.Namespace, progress: TerminalProgress) -> int:
+    """Turn what goes wrong into one line."""
     try:
         return _run(options, progress)
-    except _Stopped as stopped:
-        progress.close()
-        print(_farewell(progress), file=sys.stderr)
-        return 128 + stopped.number
     except BrokenPipeError:
         # Whoever read the table went away; what was done is done.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -158,13 +153,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 1
 
 
-def _stop(number: int, frame: FrameType | None) -> NoReturn:
-    # The run is stopping now; a second signal would only interrupt the stopping.
-    for other in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(other, signal.SIG_IGN)
-    raise _Stopped(number)
-
-
 def _run(options: argparse.Namespace, progress: TerminalProgress) -> int:
     if options.status:
         return _status(options)
@@ -174,6 +162,7 @@ def _run(options: argparse.Namespace, progress: TerminalProgress) -> int:
         options.data,
         store=options.store,
         workers=options.workers,
+        dask=options.dask,
         approaches=options.approach,
         decades=options.decade,
         kernel=options.kernel,
@@ -224,6 +213,7 @@ def _verify(options: argparse.Namespace, progress: TerminalProgress) -> int:
 
 
 def _farewell(progress: TerminalProgress) -> str:
+    progress.close()
     if "computing" not in progress.total:
         return "interrupted before anything was computed; the same command resumes"
     done, total = progress.done["computing"], progress.total["computing"]

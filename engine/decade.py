@@ -8,6 +8,7 @@ are read. Each is verified against its checksum, as everywhere.
 import difflib
 from collections.abc import Iterator
 from functools import lru_cache
+from itertools import groupby
 from typing import Any, SupportsIndex, TypeAlias, cast
 
 import numpy as np
@@ -59,6 +60,16 @@ class Decade:
     def ids(self) -> list[str]:
         """Ids of the films, in the order of the input file."""
         return list(self._stored.ids)
+
+    @property
+    def vectors(self) -> NDArray[np.float64]:
+        """Vectors whose dot products the similarities are, (len(self), n_dimensions); read-only."""
+        try:
+            vectors = self._stored.vectors.view()
+        except DamagedError as error:
+            raise self._damaged(str(error)) from None
+        vectors.flags.writeable = False
+        return vectors
 
     @property
     def n_pairs(self) -> int:
@@ -134,8 +145,8 @@ class Decade:
         Examples
         --------
         >>> films = engine.open("data/sample")["embedding", 1920]  # doctest: +SKIP
-        >>> films.row("2236540")[:3]  # doctest: +SKIP
-        array([       nan, 0.89323913, 0.74041064])
+        >>> films.row("15108870")[:3]  # doctest: +SKIP
+        array([       nan, 0.78493133, 0.74890063])
         """
         i = self._position(film)
         row = self._read_row(i)
@@ -204,16 +215,21 @@ class Decade:
         --------
         >>> films = engine.open("data/sample")["embedding", 1920]  # doctest: +SKIP
         >>> for chunk, values in films.chunks():  # doctest: +SKIP
-        ...     for i, j in np.argwhere(values > 0.96):
+        ...     for i, j in np.argwhere(values > 0.93):
         ...         print(films.ids[chunk.start + i], films.ids[chunk.left + j])
+        9659787 14016947
+        427476 9678195
+        5798548 7538851
         """
         there = self._store.chunks(self.name)
         expected = list(self._stored.expected())
         present = [chunk for chunk in expected if (chunk.row, chunk.column) in there]
         if len(present) < len(expected) and not partial:
             raise self._not_computed("not all are there")
-        for chunk in present:
-            yield chunk, self._read_chunk(chunk)
+        for _, row in groupby(present, key=lambda chunk: chunk.row):
+            block = [(chunk, self._verified(chunk)) for chunk in row]
+            self._check_unchanged()
+            yield from block
 
     def _position(self, film: FilmId) -> int:
         found = self._positions.get(_text(film))
@@ -227,7 +243,7 @@ class Decade:
             hint = f"; it is in the {' and the '.join(decades)}"
         elif close := difflib.get_close_matches(film, self._stored.ids, cutoff=0.8):
             hint = f"; did you mean {' or '.join(map(shown, close))}?"
-        return NotFoundError(f"{self.name}: there is no film {shown(film)!r}{hint}")
+        return NotFoundError(f"{self.name}: there is no film '{shown(film)}'{hint}")
 
     def _read_row(self, i: int) -> NDArray[np.float64]:
         matrix = self._stored.arrays["similarities"]
@@ -253,8 +269,12 @@ class Decade:
         return above + list(self._grid.chunks(row))
 
     def _read_chunk(self, chunk: Chunk) -> NDArray[np.float64]:
-        values = self._stored.read(chunk)
+        values = self._verified(chunk)
         self._check_unchanged()
+        return values
+
+    def _verified(self, chunk: Chunk) -> NDArray[np.float64]:
+        values = self._stored.read(chunk)
         if values is not None and np.isnan(values).all():
             if (chunk.row, chunk.column) not in self._store.chunks(self.name):
                 raise self._not_computed("this is not among them")

@@ -13,6 +13,10 @@ class LockedError(EngineError):
     """Another run holds the store."""
 
 
+class ClusterError(EngineError):
+    """A Dask cluster cannot be used, or a part of it that is needed is gone."""
+
+
 class WorkersDiedError(EngineError):
     """Worker processes were killed again and again, probably for want of memory."""
 

@@ -5,13 +5,15 @@ what is missing; when something was lost on the way (a worker was killed, a stor
 damaged), the next round looks again.
 """
 
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from engine.errors import WorkersDiedError
+from engine.errors import EngineError, WorkersDiedError
 from engine.folder import DataFolder, DecadeName
 from engine.plan import DecadeState, Settings, look
 from engine.pool import TerminatedWorkerError, perform_all, worth
+from engine.preflight import check_output, short_of_space
 from engine.progress import Progress
 from engine.record import Export, Record
 from engine.store import Store
@@ -56,6 +58,8 @@ class Job:
     workers: int
     progress: Progress
     summaries: dict[DecadeName, DecadeSummary]
+    away: Callable[[Iterable[BlockTask]], Iterator[Result]] | None = None
+    """Performs tasks on other machines, which see the store alone."""
     states: dict[DecadeName, DecadeState] = field(default_factory=dict)
     outstanding: dict[DecadeName, int] = field(default_factory=dict)
     """Row-blocks of each decade that this round has still to hear of."""
@@ -63,6 +67,8 @@ class Job:
     deaths: int = 0
     rounds: int = 0
     again: bool = False
+    sent: bool = False
+    """Other machines have done all that was missing."""
 
     def round(self) -> bool:
         """Do what is missing; True when something was lost and another round is needed."""
@@ -71,7 +77,10 @@ class Job:
         self.rounds += 1
         try:
             self._read()
-            self._work()
+            if self.away and not self.sent and any(s.missing for s in self.states.values()):
+                self._send(self.away)
+            else:
+                self._work()
         except TerminatedWorkerError:
             self._bury()
         return self.again
@@ -87,7 +96,12 @@ class Job:
             elif not self.compute and not state.computed:
                 what = state.note or f"{state.name}: is not computed yet"
                 self._fail(state.name, f"{what}; run without --export-only")
-            elif state.note:
+            elif self.export and not state.exported:
+                try:
+                    check_output(state.output)
+                except EngineError as error:
+                    self._fail(state.name, str(error))
+            if state.note and state.name in self.states:
                 self.progress.message(f"{state.note}: it is read and computed again")
             if self.rounds == 0:
                 summary.pairs_resumed = state.pairs_stored
@@ -160,16 +174,34 @@ class Job:
             self.states[name] = state
             self._introduce(state, result.record)
 
+    def _send(self, away: Callable[[Iterable[BlockTask]], Iterator[Result]]) -> None:
+        """Have other machines compute what is missing; exporting is for the next round."""
+        tasks = [
+            task for state in self.states.values() for task in self._tasks(state, export=False)
+        ]
+        tasks.sort(key=lambda task: -self.states[task.name].n_pairs)
+        stored = sum(state.pairs_stored for state in self.states.values())
+        total = sum(state.n_pairs for state in self.states.values())
+        self.progress.stage("computing", total, stored, "pairs")
+        for result in away(task for task in tasks if task.name in self.states):
+            self._account(result)
+        self.sent = not self.again
+        self.again = True
+
     def _work(self) -> None:
         plans = []
         for state in list(self.states.values()):
             try:
-                tasks = self._tasks(state)
+                tasks = self._tasks(state, export=self.export)
             except OSError as error:
                 self._fail(state.name, _reason(error, state.output))
                 continue
             plans.append(tasks)
             self.outstanding[state.name] = len(tasks)
+        if warning := short_of_space(
+            self.store, self.states.values(), compute=self.compute, export=self.export
+        ):
+            self.progress.message(warning)
         stored = sum(state.pairs_stored for state in self.states.values())
         if any(plans) and self.compute:
             total = sum(state.n_pairs for state in self.states.values())
@@ -190,11 +222,11 @@ class Job:
         for result in perform_all(perform, wanted, worth(self.workers, seconds)):
             self._account(result)
 
-    def _tasks(self, state: DecadeState) -> list[BlockTask]:
+    def _tasks(self, state: DecadeState, *, export: bool) -> list[BlockTask]:
         """List what is to be done for a decade, and make its output ready for it."""
         assert state.record is not None
         output, placed = None, [False] * state.record.grid.n_row_blocks
-        if self.export:
+        if export:
             partial = state.partial(self.settings)
             if state.exported:
                 partial.discard()
@@ -250,12 +282,13 @@ class Job:
                 self.store.forget(name)
                 self.progress.message(f"{result.error}: the decade is read and computed again")
             self.again = True
+            self.sent = False
         elif result.error:
             self._fail(name, result.error, result.details)
         elif result.again:
             self.again = True
-        elif name in self.states:
-            if result.task.output and not result.task.placed:
+        elif result.task.output and name in self.states:
+            if not result.task.placed:
                 self.progress.advance("exporting", result.task.row_block_pairs)
             self.outstanding[name] -= 1
             if not self.outstanding[name]:

@@ -5,8 +5,10 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+import warnings
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager
+from multiprocessing import resource_tracker
 from typing import TypeVar
 
 import joblib
@@ -64,23 +66,50 @@ def perform_all(
         return
     global _starts
     _starts += 1
+    results: Generator[_Result, None, None] | None = None
     done = False
     try:
-        with joblib.parallel_config(
-            backend="loky",
-            n_jobs=workers,
-            # Without it an exported OMP_NUM_THREADS would win in every worker.
-            inner_max_num_threads=1,
-            initializer=_begin_worker,
-            initargs=(os.getpid(),),
+        with (
+            joblib.parallel_config(
+                backend="loky",
+                n_jobs=workers,
+                # Without it an exported OMP_NUM_THREADS would win in every worker.
+                inner_max_num_threads=1,
+                initializer=_begin_worker,
+                initargs=(os.getpid(),),
+            ),
+            _unheard(),
         ):
-            yield from joblib.Parallel(
+            results = joblib.Parallel(
                 return_as="generator_unordered", batch_size=1, pre_dispatch="2*n_jobs"
             )(joblib.delayed(perform)(task) for task in tasks)
+        assert results is not None
+        # Not `yield from`, which would close the results when this one is closed: see below.
+        for result in results:  # noqa: UP028
+            yield result
         done = True
     finally:
         if not done:
+            if results is not None:
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore")  # That tasks are cancelled is what is wanted.
+                    results.close()
             stop_workers()
+
+
+@contextmanager
+def _unheard() -> Iterator[None]:
+    """Start processes that never hear Ctrl-C or SIGTERM, not even while they import.
+
+    Both may reach the whole process group; the parent alone decides what comes of it.
+    """
+    # Beside the workers multiprocessing starts this one, and lets signals through afterwards.
+    resource_tracker.ensure_running()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def stop_workers() -> None:
@@ -100,8 +129,6 @@ def no_worker_left() -> Iterator[None]:
 
 
 def _begin_worker(parent: int) -> None:
-    # Ctrl-C reaches the whole process group; the parent alone decides what comes of it.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
 
 

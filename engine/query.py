@@ -6,10 +6,10 @@ Nothing here writes or waits for a lock, so a store can be asked while a run is 
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import NoReturn
+from typing import NoReturn, cast
 
 from engine.decade import Decade
-from engine.errors import EngineError, NotComputedError, NotFoundError
+from engine.errors import EngineError, NotComputedError, NotFoundError, StoreError
 from engine.folder import DataFolder, DecadeName, check_approach
 from engine.reading import shown
 from engine.source import Source
@@ -50,11 +50,11 @@ def open(  # noqa: A001
     >>> films  # doctest: +SKIP
     <embedding 1920s: 165 films, 13,530 pairs>
     >>> films.ids[:3]  # doctest: +SKIP
-    ['2236540', '1391387', '5029587']
-    >>> films["2236540", "5029587"]  # doctest: +SKIP
-    0.7404106397
-    >>> films.similar_to("2236540", k=2)  # doctest: +SKIP
-    [('4862087', 0.8948049586999999), ('1391387', 0.8932391311000001)]
+    ['15108870', '19828391', '6465902']
+    >>> films["15108870", "6465902"]  # doctest: +SKIP
+    0.7489006...
+    >>> films.similar_to("15108870", k=2)  # doctest: +SKIP
+    [('20489406', 0.8705253...), ('1837043', 0.8484685...)]
     """
     folder = DataFolder(Path(data))
     place = Store(str(folder.default_store if store is None else store), read_only=True)
@@ -80,11 +80,19 @@ class Similarities(Mapping[tuple[str, str | int], Decade]):
         return self.decade(*key)
 
     def __contains__(self, key: object) -> bool:
-        return key in [*self, *((approach, int(decade)) for approach, decade in self)]
+        try:
+            self[cast("tuple[str, str]", key)]
+        except (NotComputedError, NotFoundError, TypeError):
+            return False
+        return True
 
     def __iter__(self) -> Iterator[tuple[str, str | int]]:
         for name in self._source.store.names():
-            if self._source.record(name):
+            try:
+                begun = self._source.record(name) is not None
+            except StoreError:
+                begun = True  # Damaged, which opening it says; the others are not.
+            if begun:
                 yield name.approach, name.decade
 
     def __len__(self) -> int:

@@ -21,25 +21,39 @@ from typing import Any, Literal, cast
 import numpy as np
 import zarr
 from numpy.typing import NDArray
+from zarr.abc.store import Store as ZarrStore
 from zarr.codecs import BytesCodec, Crc32cCodec
+from zarr.core.buffer import default_buffer_prototype
 from zarr.core.sync import sync
 
 from engine.blocks import Chunk
 from engine.errors import StoreError
 from engine.folder import DecadeName
 from engine.record import Export, Record, digest
+from engine.remote import RemoteStore, checked, open_remote
 
 FORMAT = 1
 """Version of what this file writes; a store of a higher version is left alone."""
 _FORMAT_KEY = "similarity_store_format"
 _VECTORS_CHUNK_BYTES = 2**21
 _ARRAYS = ("vectors", "similarities", "ids")
-_CONFIG: Any = {"write_empty_chunks": True}
+_PLAIN: Any = {"zarr_format": 3, "use_consolidated": False}
+"""A group is one file; where every look costs a request, nothing else is looked for."""
+_CONFIG = {"array.write_empty_chunks": True}
 """A chunk that happens to hold nothing but the fill value is written all the same."""
 
 
 class DamagedError(Exception):
     """A part of the store is missing or does not match its checksum; the text says which."""
+
+
+def _listed(store: ZarrStore, path: str) -> list[str]:
+    """List what stands directly below a path, without the metadata."""
+
+    async def collect() -> list[str]:
+        return [name async for name in store.list_dir(path) if name != "zarr.json"]
+
+    return sync(collect())
 
 
 class Store:
@@ -51,10 +65,15 @@ class Store:
         Path of a folder, or any URL that zarr takes.
     read_only
         For asking alone: nothing is ever written, and it need not be possible.
+
+    Raises
+    ------
+    StoreError
+        For a URL that holds credentials, or of a store that no other process can see.
     """
 
     def __init__(self, location: str, *, read_only: bool = False) -> None:
-        self.location = location
+        self.location = checked(location)
         self._mode: Literal["r", "r+"] = "r" if read_only else "r+"
 
     @property
@@ -63,8 +82,12 @@ class Store:
         return None if "://" in self.location else Path(self.location)
 
     @cached_property
+    def _place(self) -> str | RemoteStore:
+        return self.location if self.path else open_remote(self.location)
+
+    @cached_property
     def _root(self) -> zarr.Group:
-        return zarr.open_group(self.location, mode=self._mode)
+        return zarr.open_group(self._place, mode=self._mode, **_PLAIN)
 
     def exists(self) -> bool:
         """Whether there is a store that this engine can read.
@@ -75,9 +98,9 @@ class Store:
             When something else is there, or a store of a newer format.
         """
         try:
-            root = zarr.open_group(self.location, mode="r", zarr_format=3)
+            root = zarr.open_group(self._place, mode="r", **_PLAIN)
         except FileNotFoundError:
-            if self.path and self.path.exists() and self._foreign():
+            if self._foreign():
                 raise StoreError(
                     f"{self.location}: is not a zarr store and not empty; nothing was changed: "
                     "choose another --store"
@@ -105,9 +128,12 @@ class Store:
         return True
 
     def _foreign(self) -> bool:
-        assert self.path is not None
+        """Whether something lies there that is not to be touched."""
+        if self.path is None:
+            named_so = self.location.rstrip("/").endswith(".zarr")
+            return not named_so and bool(_listed(open_remote(self.location), ""))
         if not self.path.is_dir():
-            return True
+            return self.path.exists()
         return self.path.suffix != ".zarr" and any(self.path.iterdir())
 
     def create(self) -> None:
@@ -118,12 +144,19 @@ class Store:
             return
         if self.path is not None:
             (self.path / "zarr.json").unlink(missing_ok=True)
-        zarr.create_group(self.location, zarr_format=3, attributes={_FORMAT_KEY: FORMAT})
+        zarr.create_group(self._place, zarr_format=3, attributes={_FORMAT_KEY: FORMAT})
 
     def names(self) -> list[DecadeName]:
         """List the decades of which the store holds anything, finished or not."""
-        found = {tuple(key.split("/")[:2]) for key in self._keys("") if key.count("/") >= 2}
-        return sorted(DecadeName(approach, decade) for approach, decade in found)
+        store = self._root.store
+        return sorted(
+            DecadeName(approach, decade)
+            for approach in _listed(store, "")
+            if not approach.startswith(".")  # A note.
+            for decade in _listed(store, approach)
+            # Behind a URL nothing is empty, and each look costs a request.
+            if self.path is None or _listed(store, f"{approach}/{decade}")
+        )
 
     def _keys(self, prefix: str) -> Iterable[str]:
         store = self._root.store
@@ -142,7 +175,7 @@ class Store:
             When there is a record but it is not what was written.
         """
         try:
-            group = zarr.open_group(self._root.store, path=name.group, mode="r")
+            group = zarr.open_group(self._root.store, path=name.group, mode="r", **_PLAIN)
             attributes = dict(group.attrs)
         except FileNotFoundError:
             return None
@@ -159,7 +192,7 @@ class Store:
     def write_record(self, name: DecadeName, record: Record) -> None:
         """Replace the record of a group, in one step."""
         content = dataclasses.asdict(record)
-        group = zarr.open_group(self._root.store, path=name.group, mode="r+")
+        group = zarr.open_group(self._root.store, path=name.group, mode="r+", **_PLAIN)
         group.attrs.put({"record": content, "sha256": digest(content)})
 
     def begin(
@@ -182,7 +215,6 @@ class Store:
                 fill_value=float("nan"),
                 serializer=BytesCodec(endian="little"),
                 compressors=[Crc32cCodec()],
-                config=_CONFIG,
             )
         stored = group.create_array(
             "ids", shape=(n,), chunks=(max(1, n),), dtype="string", compressors=[Crc32cCodec()]
@@ -207,6 +239,20 @@ class Store:
                 found.add((int(row), int(column)))
         return found
 
+    def note(self, name: str) -> bool:
+        """Whether there is a note that a run left for its workers."""
+        return sync(self._root.store.get(f".{name}", default_buffer_prototype())) is not None
+
+    def write_note(self, name: str) -> None:
+        """Leave a note, a file beside the groups of which nothing but the name counts."""
+        sync(self._root.store.set(f".{name}", default_buffer_prototype().buffer.from_bytes(b"")))
+
+    def delete_notes(self, prefix: str) -> None:
+        """Delete the notes whose names begin so, also those of runs that were killed."""
+        for key in _listed(self._root.store, ""):
+            if key.startswith(f".{prefix}"):
+                sync(self._root.store.delete(key))
+
     def sweep(self) -> None:
         """Delete the temporary files of writes that were killed."""
         if self.path is not None:
@@ -225,10 +271,9 @@ class Store:
         if record is None:
             raise DamagedError("the record of its group")
         try:
-            group = zarr.open_group(self._root.store, path=name.group, mode=self._mode)
-            arrays = {
-                key: cast("zarr.Array[Any]", group[key]).with_config(_CONFIG) for key in _ARRAYS
-            }
+            group = zarr.open_group(self._root.store, path=name.group, mode=self._mode, **_PLAIN)
+            with zarr.config.set(_CONFIG):
+                arrays = {key: cast("zarr.Array[Any]", group[key]) for key in _ARRAYS}
         except (FileNotFoundError, ValueError, KeyError, TypeError):
             raise DamagedError("the metadata of an array") from None
         n, d, grid = record.n_films, record.n_dimensions, record.grid
@@ -259,8 +304,17 @@ class StoredDecade:
 
     @cached_property
     def ids(self) -> list[str]:
-        """Ids of the films, in the order of the input."""
-        return [str(film) for film in self._whole("ids")]
+        """Ids of the films, in the order of the input; kept once read.
+
+        Raises
+        ------
+        DamagedError
+            When their chunk is missing or damaged.
+        """
+        ids = [str(film) for film in self._whole("ids")]
+        if len(set(ids)) != len(ids):  # zarr gives "" for each of a chunk that is missing.
+            raise DamagedError("the chunk of ids")
+        return ids
 
     @cached_property
     def vectors(self) -> NDArray[np.float64]:

@@ -152,12 +152,7 @@ def summary_table(summary: Summary) -> str:
     lines.append(
         f"{_count(len(finished), 'decade')} {'up to date' if idle else 'done'}, "
         f"{pairs:,} pairs"
-        + (f", {size(written)} of JSON" if written else "")
-        + (
-            f" (pairs at or above {above:g})"
-            if (above := summary.min_similarity) is not None
-            else ""
-        )
+        + (f", {size(written)} of JSON{above}" if written else "")
         + (f"; {failed} failed" if failed else "")
         + f"; {summary.seconds:.1f} s"
     )

@@ -154,7 +154,8 @@ def _record(folder: DataFolder, store: Store, name: DecadeName) -> tuple[list[st
         record = store.record(name)
         if record is None:
             return [f"{store.location}: {name}: is not in the store"], None
-        store.open(name).vectors  # noqa: B018  (reading it is what verifies it)
+        stored = store.open(name)
+        _ = stored.ids, stored.vectors  # Reading them is what verifies them.
     except DamagedError as error:
         return [f"{store.location}: {name}: {error} is damaged"], None
     try:

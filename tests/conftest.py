@@ -13,7 +13,8 @@ import pytest
 from hypothesis import settings
 
 import engine
-from engine import blocks
+from engine import blocks, job
+from engine.tasks import perform
 
 # Time limits of single examples would make the tests depend on what else the machine does.
 settings.register_profile("engine", deadline=None, print_blob=True)
@@ -83,15 +84,28 @@ def command(capsys: pytest.CaptureFixture[str]) -> Iterator[Callable[..., tuple[
         capsys.readouterr()
         try:
             status = main([str(argument) for argument in arguments])
-        except SystemExit as exit:
-            assert isinstance(exit.code, int)
-            status = exit.code
+        except SystemExit as stop:
+            status = int(str(stop.code))
         captured = capsys.readouterr()
         return status, captured.out, captured.err
 
     yield run
     for number, handler in handlers.items():
         signal.signal(number, handler)
+
+
+@pytest.fixture
+def performed(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, Any]]:
+    """The tasks that runs with one worker perform, in their order, with their results."""
+    performed: list[tuple[Any, Any]] = []
+
+    def record(task: Any) -> Any:
+        result = perform(task)
+        performed.append((task, result))
+        return result
+
+    monkeypatch.setattr(job, "perform", record)
+    return performed
 
 
 class Listener(engine.Progress):

@@ -20,12 +20,12 @@ any_n_films = st.one_of(n_films, st.integers(0, 2**23))
 
 def pairs_of(chunk: Chunk) -> int:
     """Pairs of a chunk, counted row by row."""
-    return sum(
-        max(0, chunk.right - max(chunk.left, i + 1)) for i in range(chunk.start, chunk.stop)
-    )
+    return sum(max(0, chunk.right - max(chunk.left, i + 1)) for i in range(chunk.start, chunk.stop))
 
 
-@pytest.mark.parametrize("tallest, cells, most", [(4, 16, 64), (8, 64, 128), (1, 4, 8), (2, 2, 4)])
+@pytest.mark.parametrize(
+    ("tallest", "cells", "most"), [(4, 16, 64), (8, 64, 128), (1, 4, 8), (2, 2, 4)]
+)
 def test_every_pair_is_in_exactly_one_chunk_and_one_row_block(
     monkeypatch: pytest.MonkeyPatch, tallest: int, cells: int, most: int
 ) -> None:
@@ -91,9 +91,7 @@ def test_the_chunks_of_a_row_block_cover_its_pairs_without_overlap(
     assert sum(chunk.n_pairs for chunk in chunks) == block.n_pairs
 
 
-@given(
-    st.integers(0, 300), st.integers(1, 300), st.integers(0, 600), st.integers(1, 600)
-)
+@given(st.integers(0, 300), st.integers(1, 300), st.integers(0, 600), st.integers(1, 600))
 def test_pairs_of_any_chunk_are_counted_right(start: int, rows: int, left: int, width: int) -> None:
     chunk = Chunk(0, 0, start, start + rows, left, left + width)
     assert chunk.n_pairs == pairs_of(chunk)
@@ -124,7 +122,7 @@ def test_a_chunk_has_always_the_same_number_of_cells(n: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "n, height", [(0, 256), (8192, 256), (8193, 128), (16384, 128), (16385, 64), (2**30, 1)]
+    ("n", "height"), [(0, 256), (8192, 256), (8193, 128), (16384, 128), (16385, 64), (2**30, 1)]
 )
 def test_rows_get_fewer_as_they_get_longer(n: int, height: int) -> None:
     assert Grid(n).height == height

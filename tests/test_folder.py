@@ -59,8 +59,21 @@ def test_a_plain_name_may_be_an_approach(approach: str) -> None:
 
 @pytest.mark.parametrize(
     "approach",
-    ["", ".", "..", ".git", "__init__", "a/b", "a\\b", "x" * 101, "é" * 51]
-    + ["a\nb", "a\x1b[31m", "a\u202eb", "a\udcff"],
+    [
+        "",
+        ".",
+        "..",
+        ".git",
+        "__init__",
+        "a/b",
+        "a\\b",
+        "x" * 101,
+        "é" * 51,
+        "a\nb",
+        "a\x1b[31m",
+        "a\u202eb",
+        "a\udcff",
+    ],
 )
 def test_a_hostile_name_is_refused_in_a_sentence_fit_for_a_terminal(approach: str) -> None:
     with pytest.raises(EngineError, match="rename the folder") as caught:
@@ -87,7 +100,7 @@ def test_a_choice_keeps_the_decades_that_fit_both_lists() -> None:
 
 
 @pytest.mark.parametrize(
-    "approaches, decades, words",
+    ("approaches", "decades", "words"),
     [(["genre"], None, "no approach 'genre'.*embedding, genres"), (None, ["1995"], "no decade")],
 )
 def test_a_choice_that_nothing_fits_is_an_error_that_lists_what_there_is(

@@ -13,7 +13,8 @@ from engine.text import numbers_text, pair_prefix, pair_suffix, row_length, row_
 
 # Any text that UTF-8 can hold, and what json escapes more often than chance would have it.
 ids = st.one_of(
-    st.text(max_size=12), st.text(st.sampled_from('07"\\/\b\n\t\x7f\x00é\u2028\U0001f3ac '), max_size=9)
+    st.text(max_size=12),
+    st.text(st.sampled_from('07"\\/\b\n\t\x7f\x00é\u2028\U0001f3ac '), max_size=9),
 )
 numbers = st.one_of(
     st.floats(),
@@ -56,10 +57,12 @@ def test_what_is_not_finite_or_not_positive_is_written_as_json_dumps_writes_it(
     assert numbers_text(np.array(values)).decode() == ",".join(json.dumps(x) for x in values)
 
 
-def test_a_million_similarities_are_written_as_json_dumps_writes_them() -> None:
+def test_many_similarities_are_written_as_json_dumps_writes_them() -> None:
     random = np.random.default_rng(7)
-    values = random.random(10**6) * 10.0 ** random.integers(-18, 1, 10**6)
-    assert json.dumps(values.tolist()).encode() == b"[%s]" % numbers_text(values).replace(b",", b", ")
+    values = random.random(200_000) * 10.0 ** random.integers(-18, 1, 200_000)
+    assert json.dumps(values.tolist()).encode() == b"[%s]" % numbers_text(values).replace(
+        b",", b", "
+    )
 
 
 @given(ids, st.lists(st.tuples(ids, numbers), min_size=1, max_size=8))

@@ -1,0 +1,168 @@
+"""Row-blocks on a Dask cluster: look at every machine before anything starts, then perform.
+
+joblib's Dask backend carries the tasks, which are names and numbers; workers read vectors from
+the store and write chunks into it. A worker that dies costs its tasks a second start on another:
+that is what Dask does. What Dask cannot know is checked here: that every worker sees the very
+store that the client sees, and would compute what the client would.
+"""
+
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import uuid4
+
+import joblib
+
+import engine
+from engine.cluster_backend import ClusterBackend
+from engine.cluster_connection import connection, told
+from engine.cluster_worker import Site, look, perform_for, site
+from engine.errors import ClusterError
+from engine.progress import Progress
+from engine.store import Store
+from engine.tasks import BlockTask, Result
+
+_WORKER_SECONDS = 5
+"""How long the first worker may take to appear."""
+_BUSY_SECONDS = 60
+"""How long the last tasks of an earlier run may take to end."""
+_ALONE_SECONDS = 60
+"""How long the cluster may be without any worker while there are tasks."""
+_POLL_SECONDS = 0.2
+_NOTE = "seen"
+
+
+@contextmanager
+def connected(address: str, store: Store, progress: Progress) -> Iterator["Cluster"]:
+    """Connect to a cluster, and see to it that all of it is fit for a run on a store.
+
+    Parameters
+    ----------
+    address
+        Of the scheduler, for instance ``"tcp://scheduler:8786"``.
+    store
+        The store, made already; every worker must see it.
+    progress
+        Is told of workers of another CPU kind.
+
+    Raises
+    ------
+    ClusterError
+        When there is no scheduler or no worker, or one of them is not fit.
+    """
+    with connection(address) as client:
+        cluster = Cluster(address, client, progress)
+        with told(address):
+            cluster.check(store)
+        yield cluster
+
+
+@dataclass
+class Cluster:
+    """A Dask cluster whose workers see the store and compute what this machine would."""
+
+    address: str
+    """Of the scheduler."""
+    client: Any
+    progress: Progress
+    _mentioned: set[str] = field(default_factory=lambda: {site().machine})
+
+    def perform_all(self, tasks: Iterable[BlockTask]) -> Iterator[Result]:
+        """Perform tasks on the cluster, and yield each result as it comes.
+
+        Parameters
+        ----------
+        tasks
+            Without output: a worker need not see the data folder.
+
+        Yields
+        ------
+        Result
+            In the order in which the tasks end.
+
+        Raises
+        ------
+        ClusterError
+            When the scheduler or all workers are gone, or a task killed one worker after another.
+        """
+        parallel = joblib.Parallel(
+            backend=ClusterBackend(self.client, _ALONE_SECONDS),
+            return_as="generator_unordered",
+            batch_size=1,
+            pre_dispatch="4*n_jobs",
+        )
+        calls = (joblib.delayed(perform_for)(site(), task) for task in tasks)
+        with told(self.address):
+            for result, there in parallel(calls):
+                self._mention(there)
+                yield result
+
+    def check(self, store: Store) -> None:
+        """See to it that the scheduler and every worker are fit for a run on a store.
+
+        Raises
+        ------
+        ClusterError
+            When one is not, or is at work on the store for an earlier run and does not end.
+        """
+        self._check_scheduler()
+        self.client.wait_for_workers(1, timeout=_WORKER_SECONDS)
+        note = f"{_NOTE}-{uuid4().hex}"
+        end = time.monotonic() + _BUSY_SECONDS
+        store.write_note(note)
+        try:
+            while busy := self._look(store.location, note):
+                if time.monotonic() > end:
+                    raise ClusterError(
+                        f"{busy}: the worker is still at work on {store.location} for an earlier "
+                        "run; wait until it ends, or start that worker again"
+                    )
+                time.sleep(_POLL_SECONDS)
+        finally:
+            store.delete_notes(_NOTE)
+
+    def _check_scheduler(self) -> None:
+        # It takes tasks apart, for which it needs the classes they are made of.
+        try:
+            difference = self.client.run_on_scheduler(site).difference(site())
+        except OSError:
+            raise
+        except Exception as error:
+            difference = f"cannot run the engine ({error}); install {engine.__version__} there"
+        if difference:
+            raise ClusterError(f"{self.address}: the scheduler {difference}")
+
+    def _look(self, store: str, note: str) -> str:
+        """Look from every worker; return the address of one that is busy, if any."""
+        busy, unfit = "", []
+        for worker, view in self.client.run(look, store, note, on_error="return").items():
+            if isinstance(view, Exception):  # The engine is not there, or too old to be asked.
+                unfit.append(f"cannot run the engine ({view}); install {engine.__version__} there")
+            elif view.problem:
+                unfit.append(
+                    f"cannot use the store {store} ({view.problem}); every machine must be able "
+                    "to read and write it under this very path or URL"
+                )
+            elif difference := view.site.difference(site()):
+                unfit.append(difference)
+            else:
+                self._mention(view.site)
+                busy = worker if view.at_work else busy
+                continue
+            unfit[-1] = f"{worker}: the worker {unfit[-1]}"
+        if unfit:
+            others = len(unfit) - 1
+            raise ClusterError(unfit[0] + (f" (and {others} more are unfit)" if others else ""))
+        return busy
+
+    def _mention(self, there: Site) -> None:
+        """Say that a worker is of another CPU kind than this machine, once for each kind."""
+        if there.machine not in self._mentioned:
+            self._mentioned.add(there.machine)
+            self.progress.message(
+                f"{self.address}: a worker computes with {there.machine} and this machine with "
+                f"{site().machine}, which may round the last digit of a similarity differently; "
+                "to have one kind, set OPENBLAS_CORETYPE to the oldest of them on every machine"
+            )

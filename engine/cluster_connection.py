@@ -1,0 +1,103 @@
+"""The connection to the scheduler of a Dask cluster, and a sentence for each way to lose it."""
+
+import asyncio
+import logging
+from collections.abc import Iterator
+from concurrent.futures import CancelledError
+from contextlib import contextmanager
+from typing import Any
+
+from distributed import Client, KilledWorker, Security
+from distributed.core import connect
+
+from engine.cluster_backend import NoWorkerLeftError
+from engine.errors import ClusterError
+
+_CONNECT_SECONDS = 5
+_CLOSE_SECONDS = 2
+_LOGGERS = ("distributed", "distributed.client", "tornado.application")
+
+
+@contextmanager
+def connection(address: str) -> Iterator[Any]:
+    """Connect to a scheduler.
+
+    Parameters
+    ----------
+    address
+        For instance ``"tcp://scheduler:8786"``.
+
+    Yields
+    ------
+    distributed.Client
+
+    Raises
+    ------
+    ClusterError
+        When no scheduler answers there.
+    """
+    with _silence():
+        try:
+            # A client that finds no scheduler takes long to end, and complains.
+            asyncio.run(_knock(address))
+            client = Client(address, timeout=_CONNECT_SECONDS, set_as_default=False)
+        except Exception as error:  # Whatever answers there may answer anything.
+            raise ClusterError(
+                f"{address}: no Dask scheduler was reached within {_CONNECT_SECONDS} s; check "
+                "that it runs (dask scheduler) and its address (tcp://HOST:8786)"
+            ) from error
+        try:
+            yield client
+        finally:
+            client.close(timeout=_CLOSE_SECONDS)
+
+
+async def _knock(address: str) -> None:
+    arguments = Security().get_connection_args("client")
+    call = connect(address, timeout=_CONNECT_SECONDS, **arguments)
+    # What is no scheduler may take the call and keep silent.
+    comm = await asyncio.wait_for(call, _CONNECT_SECONDS)
+    await comm.close()
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    """Keep from stderr what Dask logs of a lost connection; the run says it in one sentence."""
+    loggers = [logging.getLogger(name) for name in _LOGGERS]
+    levels = [logger.level for logger in loggers]
+    try:
+        for logger in loggers:
+            logger.setLevel(logging.CRITICAL + 1)
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
+
+@contextmanager
+def told(address: str) -> Iterator[None]:
+    """Make a sentence of what Dask raises when a part of the cluster is gone.
+
+    Raises
+    ------
+    ClusterError
+    """
+    left = "what was finished is in the store: run the command again"
+    try:
+        yield
+    except KilledWorker as error:
+        raise ClusterError(
+            f"{error.last_worker.address}: the worker died over a row-block, as "
+            f"{error.allowed_failures} before it, probably because memory ran out; {left} with "
+            "more memory for each worker"
+        ) from error
+    except (TimeoutError, NoWorkerLeftError) as error:
+        raise ClusterError(
+            f"{address}: the scheduler has no worker; start some (dask worker {address}); {left} "
+            "then"
+        ) from error
+    except (CancelledError, OSError) as error:
+        raise ClusterError(
+            f"{address}: the connection to the scheduler was lost; {left} when it is back, or "
+            "without --dask"
+        ) from error

@@ -1,0 +1,93 @@
+"""What a worker of a Dask cluster is asked: to perform a task, or what it is and what it sees."""
+
+import socket
+from collections import Counter
+from dataclasses import dataclass
+from functools import cache
+from uuid import uuid4
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+import engine
+from engine.errors import ClusterError, StoreError
+from engine.store import Store
+from engine.tasks import BlockTask, Result, machine, perform
+
+_at_work: Counter[str] = Counter()
+"""Tasks that this process is performing now, by store."""
+
+
+@dataclass(frozen=True)
+class Site:
+    """What a process computes with."""
+
+    engine: str
+    numpy: str
+    machine: str
+    """BLAS and CPU kind; another may round the last digit differently."""
+
+    def difference(self, client: "Site") -> str:
+        """Say what makes this worker unfit for a client; empty when it is fit."""
+        if (self.engine, self.numpy) == (client.engine, client.numpy):
+            return ""
+        return (
+            f"has engine {self.engine} and numpy {self.numpy}, and this machine has engine "
+            f"{client.engine} and numpy {client.numpy}; install the same on both"
+        )
+
+
+@cache
+def site() -> Site:
+    """Tell what this process computes with; from then on it has one BLAS thread.
+
+    Where a worker runs several tasks at once, a limit that each sets and takes back would be
+    taken back under the feet of the others.
+    """
+    threadpool_limits(1, user_api="blas")
+    return Site(engine.__version__, np.__version__, machine())
+
+
+@dataclass(frozen=True)
+class View:
+    """What a worker sees of the run to come."""
+
+    site: Site
+    problem: str
+    """What keeps it from using the store; empty when nothing does."""
+    at_work: int
+    """Tasks of an earlier run that it is still performing on the store."""
+
+
+def look(store: str, note: str) -> View:
+    """Look for the note that the client left in the store, and try to write there."""
+    place = Store(store)
+    try:
+        problem = "" if place.note(note) else "it finds another store there"
+        own = f"{note}-{uuid4().hex}"
+        place.write_note(own)
+        place.delete_notes(own)
+    except FileNotFoundError:
+        problem = "it finds none there"
+    except OSError as error:
+        problem = error.strerror or str(error)
+    except StoreError as error:
+        problem = str(error)
+    return View(site(), problem, _at_work[store])
+
+
+def perform_for(client: Site, task: BlockTask) -> tuple[Result, Site]:
+    """Perform a task.
+
+    Raises
+    ------
+    ClusterError
+        When this worker, which may have come after the check, is not fit for the client.
+    """
+    if difference := site().difference(client):
+        raise ClusterError(f"a worker on {socket.gethostname()} {difference}")
+    _at_work[task.store] += 1
+    try:
+        return perform(task), site()
+    finally:
+        _at_work[task.store] -= 1

@@ -1,0 +1,213 @@
+"""What pictures of a decade are made of: a distribution, and a matrix of ordered films made small.
+
+All is read chunk by chunk, so that memory does not grow with the number of pairs; only the
+vectors are held whole, to find an order.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
+
+from engine.decade import Decade
+from engine.folder import DecadeName
+
+FINE_BINS = 2**16
+"""Bins in which quantiles are looked for."""
+_COMPONENTS = 32
+"""Directions in which films are compared when they are ordered."""
+
+
+@dataclass(frozen=True)
+class Distribution:
+    """How often each similarity occurs in a decade, in `FINE_BINS` bins of equal width."""
+
+    name: DecadeName
+    n_films: int
+    n_pairs: int
+    counts: NDArray[np.int64]
+    """(FINE_BINS,), of the pairs that are computed and finite."""
+    low: float
+    """Left edge of the first bin: the lowest similarity."""
+    high: float
+    """Right edge of the last bin: the highest similarity."""
+
+    @property
+    def n_counted(self) -> int:
+        """Number of pairs in the bins."""
+        return int(self.counts.sum())
+
+    @property
+    def per_cent(self) -> int:
+        """How many of a hundred pairs are in the bins, rounded down."""
+        return 100 * self.n_counted // self.n_pairs if self.n_pairs else 100
+
+    @property
+    def centres(self) -> NDArray[np.float64]:
+        """Middle of each bin."""
+        width = (self.high - self.low) / FINE_BINS
+        return self.low + (np.arange(FINE_BINS, dtype=np.float64) + 0.5) * width
+
+    def quantile(self, part: float) -> float:
+        """Find the similarity below which a part of the pairs lies.
+
+        Parameters
+        ----------
+        part
+            For instance 0.75.
+
+        Returns
+        -------
+        float
+            What ``numpy.quantile`` gives for all pairs, within half the width of a bin: 1.5e-5
+            or less for vectors of unit length. NaN when there is no pair.
+        """
+        if not self.n_counted:
+            return math.nan
+        rank = part * (self.n_counted - 1)
+        cumulated = np.cumsum(self.counts)
+        below, above = np.searchsorted(cumulated, [math.floor(rank), math.ceil(rank)], "right")
+        lower, upper = self.centres[below], self.centres[above]
+        return float(lower + (rank % 1) * (upper - lower))
+
+    def share(self, edges: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Per cent of the pairs in each bin of a picture."""
+        counted, _ = np.histogram(self.centres, edges, weights=self.counts.astype(np.float64))
+        shares: NDArray[np.float64] = 100 * counted / max(1, self.n_counted)
+        return shares
+
+
+def measure(films: Decade) -> Distribution:
+    """Count the similarities of a decade, reading all that is computed of it, twice."""
+    low, high = math.inf, -math.inf
+    for _, values in films.chunks(partial=True):
+        finite = values[np.isfinite(values)]
+        low = min(low, float(finite.min(initial=math.inf)))
+        high = max(high, float(finite.max(initial=-math.inf)))
+    counts = np.zeros(FINE_BINS, dtype=np.int64)
+    if low > high:  # No pair at all.
+        return Distribution(films.name, len(films), films.n_pairs, counts, 0.0, 1.0)
+    if low == high:
+        low, high = np.nextafter(low, -np.inf), np.nextafter(high, np.inf)
+    scale = FINE_BINS / (high - low)
+    for _, values in films.chunks(partial=True):
+        finite = values[np.isfinite(values)]
+        bins = ((finite - low) * scale).astype(np.int64)
+        # What a run has added since the first reading may lie outside, too.
+        np.clip(bins, 0, FINE_BINS - 1, out=bins)
+        counts += np.bincount(bins, minlength=FINE_BINS)
+    return Distribution(films.name, len(films), films.n_pairs, counts, low, high)
+
+
+def order_films(vectors: NDArray[np.float64], together: int = 1) -> NDArray[np.intp]:
+    """Order films so that similar ones stand together.
+
+    Films are split in two again and again, each time along the direction in which they differ
+    most (the principal direction divisive partitioning of D. Boley, 1998) and then to the nearer
+    of the two means; of two halves the one more like its neighbour outside stands beside it.
+
+    Parameters
+    ----------
+    vectors
+        (n_films, n_dimensions).
+    together
+        Groups of so many films are not split; within them the order stays that of the file.
+
+    Returns
+    -------
+    NDArray[np.intp]
+        (n_films,), a permutation: which film stands at which place.
+    """
+    points = _principal(vectors)
+    # For matrices as small as those to come threads cost more than they bring.
+    with threadpool_limits(1, user_api="blas"):
+        return _in_order(points, together)
+
+
+def _in_order(points: NDArray[np.float64], together: int) -> NDArray[np.intp]:
+    ordered: list[NDArray[np.intp]] = []
+    # Each group with the means of its neighbours to the left and right; the leftmost on top.
+    groups: list[tuple[NDArray[np.intp], list[NDArray[np.float64]], list[NDArray[np.float64]]]]
+    groups = [(np.arange(len(points)), [], [])]
+    while groups:
+        films, left, right = groups.pop()
+        second = _second_half(points[films]) if len(films) > together else np.array([False])
+        if not 0 < np.count_nonzero(second) < len(films):
+            ordered.append(films)
+            continue
+        halves = [films[~second], films[second]]
+        means = [points[half].mean(axis=0) for half in halves]
+        straight = _distance(means[0], left) + _distance(means[1], right)
+        if straight > _distance(means[1], left) + _distance(means[0], right):
+            halves.reverse()
+            means.reverse()
+        groups.append((halves[1], means[:1], right))
+        groups.append((halves[0], left, means[1:]))
+    return np.concatenate(ordered)
+
+
+def _principal(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The vectors in as few dimensions as show how they differ."""
+    centred = vectors - vectors.mean(axis=0)
+    # Only directions count; without a common scale numbers like 1e200 would overflow.
+    centred /= np.abs(centred).max(initial=np.finfo(np.float64).tiny)
+    _, directions = np.linalg.eigh(centred.T @ centred)
+    points: NDArray[np.float64] = centred @ directions[:, -_COMPONENTS:]
+    return points
+
+
+def _second_half(points: NDArray[np.float64]) -> NDArray[np.bool_]:
+    second: NDArray[np.bool_]
+    centred = points - points.mean(axis=0)
+    direction = np.linalg.eigh(centred.T @ centred)[1][:, -1]
+    # An eigenvector has no sign of its own: the largest part is made positive.
+    second = centred @ direction * np.sign(direction[np.argmax(np.abs(direction))]) > 0
+    for _ in range(10):
+        if not 0 < np.count_nonzero(second) < len(second):
+            break
+        means = [points[~second].mean(axis=0), points[second].mean(axis=0)]
+        distances = [((points - mean) ** 2).sum(axis=1) for mean in means]
+        second = distances[1] < distances[0]
+    return second
+
+
+def _distance(point: NDArray[np.float64], others: list[NDArray[np.float64]]) -> float:
+    return sum(float(np.linalg.norm(point - other)) for other in others)
+
+
+def mean_by_pixel(films: Decade, order: NDArray[np.intp], together: int) -> NDArray[np.float64]:
+    """Reduce the matrix of similarities to an image.
+
+    Parameters
+    ----------
+    films
+        The decade; what is computed of it is read once.
+    order
+        (len(films),): which film stands at which place.
+    together
+        How many films share a row, and a column, of the image.
+
+    Returns
+    -------
+    NDArray[np.float64]
+        (pixels, pixels), symmetric: the mean of the similarities of the pairs whose films stand
+        in a pixel's row and column; NaN where there are none.
+    """
+    pixels = -(-len(films) // together)
+    pixel = np.empty(len(films), dtype=np.intp)
+    pixel[order] = np.arange(len(films)) // together
+    sums, counts = np.zeros((2, pixels**2))
+    for chunk, values in films.chunks(partial=True):
+        rows, columns = pixel[chunk.start : chunk.stop], pixel[chunk.left : chunk.right]
+        places = rows[:, None] * pixels + columns
+        known = np.isfinite(values)
+        np.add.at(sums, places[known], values[known])
+        np.add.at(counts, places[known], 1.0)
+    cells = (pixels, pixels)
+    # Of a pair either film may stand first.
+    sums, counts = (part.reshape(cells) + part.reshape(cells).T for part in (sums, counts))
+    image = np.full(cells, np.nan)
+    np.divide(sums, counts, out=image, where=counts > 0)
+    return image

@@ -1,0 +1,216 @@
+"""Real Dask clusters and a real S3 server for the tests: commands, each in a process of its own.
+
+Where the tests may (root, and `ip` of iproute2), every machine of a cluster is a network namespace
+with an address of its own, and nothing but a bridge between them.
+"""
+
+import contextlib
+import importlib.util
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PATIENCE = 60.0
+"""Seconds after which something that does not happen never will."""
+SLOW = """
+import time
+from engine import row_block
+def slow(*arguments, fast=row_block.similarities):
+    time.sleep(0.25)
+    return fast(*arguments)
+row_block.similarities = slow
+"""
+"""For `dask worker --preload`: time to kill something before everything is computed."""
+
+
+def needs(*modules: str) -> pytest.MarkDecorator:
+    """Skip when a package of an extra is not installed."""
+    missing = [module for module in modules if importlib.util.find_spec(module) is None]
+    return pytest.mark.skipif(bool(missing), reason=f"{', '.join(missing)} not installed")
+
+
+def within(what: Callable[[], bool], seconds: float = PATIENCE) -> None:
+    """Wait until something is so."""
+    end = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < end, "it does not happen"
+        time.sleep(0.02)
+
+
+# --- Machines
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Where a command runs: this machine, or a network namespace of it."""
+
+    address: str = "127.0.0.1"
+    namespace: str = ""
+
+    def command(self, words: Sequence[str]) -> list[str]:
+        """Write a command so that it runs there."""
+        return [*(["ip", "netns", "exec", self.namespace] if self.namespace else []), *words]
+
+
+def _ip(words: str) -> None:
+    subprocess.run(["ip", *words.split()], check=True, capture_output=True)
+
+
+@contextlib.contextmanager
+def namespaces(count: int) -> Iterator[list[Machine]]:
+    """Make machines with a bridge between them; skip where that is not allowed."""
+    if os.geteuid() != 0:
+        pytest.skip("network namespaces need root")
+    if shutil.which("ip") is None:
+        pytest.skip("network namespaces need ip (Debian's iproute2)")
+    mark = f"{os.getpid() % 100000}"
+    bridge = f"sbr{mark}"
+    machines = [Machine(f"10.213.7.{i + 1}", f"sim{mark}n{i}") for i in range(count)]
+    try:
+        try:
+            _ip(f"link add {bridge} type bridge")
+            _ip(f"addr add 10.213.7.254/24 dev {bridge}")
+            _ip(f"link set {bridge} up")
+            for i, machine in enumerate(machines):
+                here = f"s{mark}v{i}"
+                _ip(f"netns add {machine.namespace}")
+                _ip(f"link add {here} type veth peer name eth0 netns {machine.namespace}")
+                _ip(f"link set {here} master {bridge} up")
+                _ip(f"-n {machine.namespace} addr add {machine.address}/24 dev eth0")
+                _ip(f"-n {machine.namespace} link set eth0 up")
+                _ip(f"-n {machine.namespace} link set lo up")
+        except subprocess.CalledProcessError as error:
+            pytest.skip(f"network namespaces cannot be made here: {error.stderr.decode().strip()}")
+        yield machines
+    finally:
+        for machine in machines:
+            subprocess.run(["ip", "netns", "del", machine.namespace], capture_output=True)
+        subprocess.run(["ip", "link", "del", bridge], capture_output=True)
+
+
+# --- Commands
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended."""
+
+    status: int
+    stdout: str
+    stderr: str
+
+    @property
+    def errors(self) -> list[str]:
+        """The lines that begin ``error:``."""
+        return [line for line in self.stderr.splitlines() if line.startswith("error:")]
+
+
+class Command:
+    """A command at work, in a process group of its own."""
+
+    def __init__(self, words: Sequence[str], log: Path, environment: dict[str, str]) -> None:
+        self.log = log
+        with open(log, "wb") as err, open(log.with_suffix(".out"), "wb") as out:
+            self.process = subprocess.Popen(
+                words,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=err,
+                cwd=log.parent,
+                env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
+                start_new_session=True,
+            )
+
+    def kill(self, number: int = signal.SIGKILL) -> None:
+        """Send a signal to all its processes."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, number)
+
+    def wait(self, seconds: float = PATIENCE) -> Outcome:
+        """Wait for its end; what hangs is killed and is a failure."""
+        try:
+            status = self.process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            self.process.wait()
+            raise AssertionError(f"it hangs; it said: {self.said()}") from None
+        return Outcome(status, self.log.with_suffix(".out").read_text(), self.said())
+
+    def said(self) -> str:
+        """What it has said on stderr so far."""
+        return self.log.read_text(errors="replace")
+
+    def end(self) -> None:
+        """Kill it and wait until it is gone."""
+        self.kill()
+        self.process.wait()
+
+
+@dataclass
+class Cluster:
+    """A scheduler and workers, started with the `dask` command line."""
+
+    folder: Path
+    machines: Sequence[Machine] = (Machine(), Machine(), Machine())
+    """Of the scheduler, then of each worker."""
+    environment: dict[str, str] = field(default_factory=dict)
+    commands: dict[str, Command] = field(default_factory=dict)
+    _port: int = 0
+
+    @property
+    def address(self) -> str:
+        """Of the scheduler."""
+        return f"tcp://{self.machines[0].address}:{self._port}"
+
+    def _start(self, name: str, machine: Machine, words: Sequence[str], **more: str) -> Command:
+        log = self.folder / f"{name}-{sum(1 for _ in self.folder.glob(f'{name}-*.log'))}.log"
+        command = machine.command([sys.executable, "-m", "dask", *words])
+        self.commands[name] = Command(command, log, {**self.environment, **more})
+        return self.commands[name]
+
+    def scheduler(self) -> None:
+        """Start the scheduler, at the address where it was before, if it was."""
+        if not self._port:
+            with socket.socket() as free:
+                free.bind(("127.0.0.1", 0))
+                self._port = free.getsockname()[1]
+        words = ["scheduler", "--host", self.machines[0].address, "--port", str(self._port)]
+        command = self._start("scheduler", self.machines[0], [*words, "--no-dashboard"])
+        within(lambda: "Scheduler at:" in command.said())
+
+    def worker(self, number: int, *options: str, **environment: str) -> None:
+        """Start a worker; do not wait for it."""
+        machine = self.machines[number]
+        words = ["worker", self.address, "--host", machine.address, "--no-nanny"]
+        scratch = ["--no-dashboard", "--local-directory", str(self.folder / f"scratch{number}")]
+        threads = [] if "--nthreads" in options else ["--nthreads", "1"]
+        self._start(
+            f"worker{number}", machine, [*words, *scratch, *threads, *options], **environment
+        )
+
+    def ready(self, *numbers: int) -> None:
+        """Wait until workers have registered."""
+        for number in numbers:
+            command = self.commands[f"worker{number}"]
+            within(lambda command=command: "Registered to:" in command.said())  # type: ignore[misc]
+
+    def kill(self, name: str) -> None:
+        """Kill the scheduler or a worker."""
+        self.commands[name].end()
+
+    def close(self) -> None:
+        """Leave nothing behind."""
+        for command in self.commands.values():
+            command.kill()
+        for command in self.commands.values():
+            command.process.wait()

@@ -1,0 +1,500 @@
+"""What the tests of faults share: films, the notebook's answer, and runs that can be killed.
+
+A run starts *cold*, as a command of its own, or *warm*: forked from a process that has imported
+everything already, so that a hundred runs take seconds and a kill falls on the work rather than
+on the imports. Either way it is the real command line in a process group of its own, and what
+is done to it is real.
+"""
+
+import contextlib
+import io
+import itertools
+import json
+import os
+import random
+import resource
+import runpy
+import select
+import shutil
+import signal
+import struct
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import numpy as np
+
+ROOT = Path(__file__).resolve().parents[1]
+NOBODY = 65534
+PATIENCE = 90.0
+"""Seconds after which a run counts as hung."""
+
+TALL = {"1920": 900, "1930": 520, "1940": 300, "1950": 257, "1960": 2, "1970": 0}
+"""Many pairs of short vectors: computing and exporting take the time."""
+WIDE = {"1920": 300, "1930": 257, "1940": 120}
+"""Few pairs of long vectors: reading takes the time."""
+FEW = {"1920": 300, "1930": 257, "1940": 40}
+"""Few pairs of short vectors, yet more than one row-block: every run is short."""
+
+
+# --- Films, and what the notebook makes of them
+
+
+@dataclass(frozen=True)
+class Films:
+    """A folder of inputs to copy, and the bytes that every output must have."""
+
+    embeddings: Path
+    expected: dict[str, bytes]
+    """Path of an output below the data folder → its content."""
+
+    def copy(self, data: Path) -> Path:
+        """Put the inputs into a new data folder."""
+        shutil.copytree(self.embeddings, data / "embeddings")
+        return data
+
+    def wrong(self, data: Path) -> list[str]:
+        """Name what lies at a final path and is not what the notebook writes."""
+        found = outputs(data)
+        return sorted(name for name in found if found[name] != self.expected.get(name))
+
+    def missing(self, data: Path) -> list[str]:
+        """Name the outputs that are not there."""
+        return sorted(set(self.expected) - set(outputs(data)))
+
+
+def outputs(data: Path) -> dict[str, bytes]:
+    """Read everything that lies at a final path."""
+    return {
+        path.relative_to(data).as_posix(): path.read_bytes()
+        for path in sorted((data / "similarities").glob("*/*"))
+        if not path.name.startswith(".")
+    }
+
+
+def made_up(folder: Path, sizes: Mapping[str, int], dimensions: int, seed: int = 0) -> Films:
+    """Make up films of one approach and ask the notebook for their similarities."""
+    rng = np.random.default_rng(seed)
+    expected = {}
+    approach = folder / "embeddings" / "genres"
+    approach.mkdir(parents=True)
+    for decade, n in sizes.items():
+        ids = rng.permutation(10 * n)[:n].tolist()
+        write_films(approach / f"plots_{decade}s.json", ids, dimensions, rng)
+        name = f"similarities/genres/similarities_{decade}s.json"
+        expected[name] = notebook(approach / f"plots_{decade}s.json")
+    return Films(folder / "embeddings", expected)
+
+
+def write_films(path: Path, ids: list[Any], dimensions: int, rng: np.random.Generator) -> None:
+    """Write unit vectors as an embeddings file."""
+    vectors = rng.normal(size=(len(ids), dimensions))
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    path.write_text(json.dumps(dict(zip(map(str, ids), vectors.tolist(), strict=True))))
+
+
+def notebook(path: Path) -> bytes:
+    """Write what the notebook wrote: its own loop, and `json.dump`."""
+    with open(path, encoding="utf-8") as file:
+        embeddings = {_id(key): np.array(vector) for key, vector in json.load(file).items()}
+    similarities = {}
+    for a, b in itertools.combinations(embeddings, 2):
+        similarities[f"{a}-{b}"] = embeddings[a] @ embeddings[b]
+    outfile = io.StringIO()
+    json.dump(similarities, outfile)
+    return outfile.getvalue().encode("ascii")
+
+
+def _id(key: str) -> int | str:
+    try:
+        return int(key)
+    except ValueError:
+        return key  # The notebook had no such films.
+
+
+# --- What lies in the folders
+
+
+def chunks(store: Path) -> dict[str, tuple[int, int]]:
+    """Tell apart the chunks of similarities: a chunk written again is another file."""
+    found = {}
+    for path in store.glob("*/*/similarities/c/*/*"):
+        if path.name.isdigit():
+            status = path.stat()
+            found[path.relative_to(store).as_posix()] = (status.st_ino, status.st_mtime_ns)
+    return found
+
+
+def strays(data: Path) -> list[str]:
+    """Name the files that a finished run has no use for."""
+    return sorted(
+        path.relative_to(data).as_posix()
+        for path in data.rglob("*")
+        if path.name.endswith(".partial") or path.name.startswith(".")
+    )
+
+
+def everything(folder: Path) -> dict[str, bytes | None]:
+    """Read a whole folder, to see whether anything changed in it; the lock does not count."""
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes() if path.is_file() else None
+        for path in sorted(folder.rglob("*"))
+        if not path.name.endswith(".lock")
+    }
+
+
+def stage(data: Path) -> str:
+    """Tell what a killed run was at, from what it left."""
+    store = data / "similarities.zarr"
+    inputs = list((data / "embeddings").glob("*/*.json"))
+    read = 0
+    for group in store.glob("*/*/zarr.json"):
+        with contextlib.suppress(OSError, ValueError):
+            read += "record" in json.loads(group.read_bytes())["attributes"]
+    if read < len(inputs):
+        return "reading"
+    if any((data / "similarities").glob("*/.*.partial")):
+        return "exporting"
+    return "computing"
+
+
+# --- Runs
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended."""
+
+    status: int
+    """Exit status; the number of the signal that killed it, negative."""
+    stdout: str
+    stderr: str
+    seconds: float
+
+    @property
+    def errors(self) -> list[str]:
+        """The lines that begin ``error:``."""
+        return [line for line in self.stderr.splitlines() if line.startswith("error:")]
+
+
+class Running:
+    """A run at work, in a process group of its own."""
+
+    pid: int
+
+    def __init__(self, out: Path, err: Path) -> None:
+        self._out, self._err = out, err
+        self._begin = time.monotonic()
+
+    def kill(self, number: int = signal.SIGKILL, *, group: bool = True) -> None:
+        """Send a signal to the whole process group, or to the main process alone."""
+        with contextlib.suppress(ProcessLookupError):
+            (os.killpg if group else os.kill)(self.pid, number)
+
+    def stderr(self) -> str:
+        """What it has said so far."""
+        return self._err.read_text(errors="replace")
+
+    def wait(self, timeout: float = PATIENCE) -> Outcome:
+        """Wait for the end; a run that hangs is killed and is a failure."""
+        status = self._status(timeout)
+        if status is None:
+            self.kill()
+            self._status(PATIENCE)
+            raise AssertionError(f"the run hangs; it said: {self.stderr()}")
+        seconds = time.monotonic() - self._begin
+        outcome = Outcome(status, self._out.read_text(errors="replace"), self.stderr(), seconds)
+        self._out.unlink()
+        self._err.unlink()
+        return outcome
+
+    def _status(self, timeout: float) -> int | None:
+        raise NotImplementedError
+
+
+class _Warm(Running):
+    def __init__(self, out: Path, err: Path, answers: int) -> None:
+        super().__init__(out, err)
+        self._answers = answers
+        pid = self._status(PATIENCE)
+        assert pid is not None, "no run was forked"
+        self.pid = pid
+
+    def _status(self, timeout: float) -> int | None:
+        ready, _, _ = select.select([self._answers], [], [], timeout)
+        if not ready:
+            return None
+        answer = os.read(self._answers, _ANSWER.size)
+        assert answer, "the process that forks the runs has died"
+        return int(_ANSWER.unpack(answer)[0])
+
+
+class _Cold(Running):
+    def __init__(self, out: Path, err: Path, command: list[str], options: dict[str, Any]) -> None:
+        super().__init__(out, err)
+        with open(out, "wb") as stdout, open(err, "wb") as stderr:
+            self._process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=stdout,
+                stderr=stderr,
+                start_new_session=True,
+                cwd=ROOT,
+                **options,
+            )
+        self.pid = self._process.pid
+
+    def _status(self, timeout: float) -> int | None:
+        try:
+            return self._process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            return None
+
+
+_ANSWER = struct.Struct("<i")
+
+
+class Launcher:
+    """Starts runs: one warm at a time, and any number cold."""
+
+    def __init__(self) -> None:
+        self._folder = tempfile.TemporaryDirectory(prefix="faults-")
+        self._count = itertools.count()
+        self._forker: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> "Launcher":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._forker and self._forker.stdin and self._forker.stdout:
+            self._forker.stdin.close()
+            self._forker.wait(PATIENCE)
+            self._forker.stdout.close()
+        self._folder.cleanup()
+
+    def _files(self) -> tuple[Path, Path]:
+        n = next(self._count)
+        return Path(self._folder.name, f"{n}.out"), Path(self._folder.name, f"{n}.err")
+
+    def warm(self, *arguments: object, **options: Any) -> Running:
+        """Start a run without imports; `options` as in `_prepare`."""
+        if self._forker is None:
+            self._forker = subprocess.Popen(
+                [sys.executable, __file__, "fork"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                bufsize=0,
+            )
+        assert self._forker.stdin
+        assert self._forker.stdout
+        out, err = self._files()
+        order = {
+            "arguments": list(map(str, arguments)),
+            "options": options,
+            "out": str(out),
+            "err": str(err),
+        }
+        self._forker.stdin.write(json.dumps(order).encode() + b"\n")
+        return _Warm(out, err, self._forker.stdout.fileno())
+
+    def cold(self, *arguments: object, **options: Any) -> Running:
+        """Start ``scripts/run.py``; with `options` as in `_prepare`, the command line in it."""
+        command = [sys.executable, "scripts/run.py"]
+        if options:
+            command = [sys.executable, __file__, "run", json.dumps(options)]
+        return _Cold(*self._files(), command + list(map(str, arguments)), {})
+
+    def run(self, *arguments: object, **options: Any) -> Outcome:
+        """Let a warm run go to its end."""
+        return self.warm(*arguments, **options).wait()
+
+
+def _prepare(
+    *,
+    cpus: int = 0,
+    eager: bool = False,
+    file_size: int = 0,
+    user: int = 0,
+    machine: str = "",
+) -> None:
+    """Make the process what a test wants it to be.
+
+    Parameters
+    ----------
+    cpus
+        As if there were so many, to have more workers than CPUs.
+    eager
+        As if workers cost nothing to start, to have them on few films.
+    file_size
+        Limit for the size of a file, bytes.
+    user
+        Number of the user, to lose root's rights.
+    machine
+        As if the CPU were of this kind.
+    """
+    import engine.batch
+    import engine.job
+    import engine.pool
+    import engine.tasks
+
+    if cpus:
+        mock.patch.object(engine.batch, "cpus", return_value=cpus).start()
+    if eager:
+        mock.patch.object(engine.pool, "_START_SECONDS", 1e-9).start()
+    if machine:
+        for module in (engine.job, engine.tasks):
+            mock.patch.object(module, "machine", return_value=machine).start()
+    if file_size:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (file_size, file_size))
+    if user:
+        os.setgroups([])
+        os.setgid(user)
+        os.setuid(user)
+
+
+def _fork_runs() -> None:
+    """Fork a run for each line of stdin and answer with its process number, then its status."""
+    from engine.cli import main
+
+    assert threading.active_count() == 1, "a thread would be missing in every fork"
+    while line := sys.stdin.buffer.readline():
+        order = json.loads(line)
+        pid = os.fork()
+        if not pid:
+            os.setsid()
+            for path, descriptor in (("/dev/null", 0), (order["out"], 1), (order["err"], 2)):
+                file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o666)
+                os.dup2(file, descriptor)
+                os.close(file)
+            status = 70
+            try:
+                _prepare(**order["options"])
+                status = main(order["arguments"])
+                sys.stdout.flush()
+            except SystemExit as stop:
+                status = int(stop.code or 0)
+            except BaseException:
+                sys.excepthook(*sys.exc_info())  # type: ignore[arg-type]
+            finally:
+                with contextlib.suppress(BaseException):
+                    sys.stderr.flush()
+                os._exit(status)
+        os.write(1, _ANSWER.pack(pid))
+        _, status = os.waitpid(pid, 0)
+        os.write(1, _ANSWER.pack(os.waitstatus_to_exitcode(status)))
+
+
+# --- Processes
+
+
+def group(pgid: int) -> list[tuple[int, str]]:
+    """List the living processes of a process group: number and command."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit():
+            continue
+        with contextlib.suppress(OSError):
+            state, _, number = (entry / "stat").read_text().rpartition(")")[2].split()[:3]
+            command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+            if int(number) == pgid and state not in "ZX":
+                found.append((int(entry.name), command))
+    return found
+
+
+def workers(pgid: int) -> list[int]:
+    """List the worker processes of a run."""
+    return sorted(pid for pid, command in group(pgid) if "LokyProcess" in command)
+
+
+def within(seconds: float, what: Any) -> bool:
+    """Wait until `what` is true."""
+    end = time.monotonic() + seconds
+    while not what():
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.002)
+    return True
+
+
+# --- Kills
+
+
+def killed_again_and_again(
+    launcher: Launcher,
+    films: Films,
+    data: Path,
+    arguments: list[str],
+    moments: Iterator[float],
+    *,
+    cold: dict[str, Any] | None = None,
+) -> Iterator[str]:
+    """Kill the process group at each moment, go on, and hold every run to the promises.
+
+    The series ends when a run comes to its end before its moment, or with an undisturbed run
+    when the moments are used up.
+
+    Parameters
+    ----------
+    launcher
+        Starts the runs.
+    films
+        Judge of the bytes.
+    data
+        A data folder; the series begins with what is there.
+    arguments
+        Of each run.
+    moments
+        Seconds from the start of each run to its kill.
+    cold
+        Options of cold runs; by default they are warm.
+
+    Yields
+    ------
+    str
+        For each run that was killed what it was at.
+    """
+    store = data / "similarities.zarr"
+    finished: dict[str, tuple[int, int]] = {}
+    for moment in itertools.chain(moments, [None]):
+        if cold is None:
+            run = launcher.warm("--data", data, *arguments)
+        else:
+            run = launcher.cold("--data", data, *arguments, **cold)
+        if moment is not None:
+            time.sleep(moment)
+            run.kill()
+        outcome = run.wait()
+        now = chunks(store)
+        again = [name for name in finished if now.get(name) != finished[name]]
+        assert not again, f"finished chunks were computed again: {again}"
+        assert not (wrong := films.wrong(data)), f"wrong bytes at a final path: {wrong}"
+        finished = now
+        if outcome.status != -signal.SIGKILL:
+            break
+        yield stage(data)
+    assert outcome.status == 0, outcome.stderr
+    assert "error" not in outcome.stderr, outcome.stderr
+    assert not (left := strays(data)), f"stray files: {left}"
+
+
+def random_moments(rng: random.Random, longest: float, most: int) -> Iterator[float]:
+    """Yield at most `most` moments up to `longest` seconds, early ones as likely as late ones."""
+    for _ in range(most):
+        yield rng.uniform(0.0, longest)
+
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(ROOT))
+    if sys.argv[1] == "fork":
+        _fork_runs()
+    else:
+        _prepare(**json.loads(sys.argv[2]))
+        sys.argv[:] = ["scripts/run.py", *sys.argv[3:]]
+        runpy.run_path(str(ROOT / "scripts" / "run.py"), run_name="__main__")

@@ -1,0 +1,386 @@
+"""The run as one call: what it returns, what it refuses, and what makes it do work again."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import Listener
+from reference import expected, films, notebook, output_path, outputs, put, stamps
+
+import engine
+from engine import EngineError
+from engine.folder import DecadeName
+
+SIZES = {("embedding", "1990"): 20, ("genres", "1990"): 20, ("genres", "2000"): 7}
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    for (approach, decade), n in SIZES.items():
+        put(tmp_path, approach, decade, films(n))
+    return tmp_path
+
+
+def by_name(summary: engine.Summary) -> dict[str, engine.DecadeSummary]:
+    return {decade.name.group: decade for decade in summary.decades}
+
+
+def all_but_lock(root: Path) -> dict[str, tuple[int, int, int]]:
+    return {name: found for name, found in stamps(root).items() if not name.endswith(".lock")}
+
+
+def computed(summary: engine.Summary) -> dict[str, int]:
+    return {name: decade.pairs_computed for name, decade in by_name(summary).items()}
+
+
+def test_the_summary_says_what_was_done_for_each_decade(root: Path) -> None:
+    summary = engine.run(root, workers=1)
+    assert summary.ok
+    assert [decade.name.group for decade in summary.decades] == [
+        "embedding/1990",
+        "genres/1990",
+        "genres/2000",
+    ]
+    for (approach, year), n in SIZES.items():
+        decade = by_name(summary)[f"{approach}/{year}"]
+        pairs = n * (n - 1) // 2
+        assert decade.name == DecadeName(approach, year)
+        assert (decade.n_films, decade.n_pairs) == (n, pairs)
+        assert (decade.pairs_computed, decade.pairs_resumed, decade.pairs_exported) == (
+            pairs,
+            0,
+            pairs,
+        )
+        assert decade.output_bytes == output_path(root, approach, year).stat().st_size
+        assert (decade.error, decade.up_to_date) == (None, False)
+        assert 0 < decade.seconds < summary.seconds
+
+
+def test_the_summary_of_finished_work_says_so(root: Path) -> None:
+    first = engine.run(root, workers=1)
+    second = engine.run(root, workers=1)
+    assert second.ok
+    for name, decade in by_name(second).items():
+        assert decade.up_to_date
+        assert (decade.pairs_computed, decade.pairs_exported) == (0, 0)
+        assert decade.pairs_resumed == decade.n_pairs
+        assert decade.output_bytes == by_name(first)[name].output_bytes
+
+
+@pytest.mark.parametrize("as_text", [True, False])
+def test_paths_may_be_text_or_path(root: Path, as_text: bool) -> None:
+    kind: Any = str if as_text else Path
+    assert engine.run(kind(root), store=kind(root / "elsewhere.zarr"), workers=1).ok
+    assert outputs(root) == expected(root)
+    assert not (root / "similarities.zarr").exists()
+
+
+def test_the_working_directory_may_be_the_data(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(root)
+    assert engine.run(".", workers=1).ok
+    assert outputs(root) == expected(root)
+
+
+# --- what is selected ---------------------------------------------------------------------------
+
+
+def test_only_the_selected_decades_are_worked_on(root: Path) -> None:
+    summary = engine.run(root, approaches=["genres"], decades=["2000"], workers=1)
+    assert list(by_name(summary)) == ["genres/2000"]
+    assert list(outputs(root)) == ["genres/similarities_2000s.json"]
+    assert (root / "similarities.zarr" / "genres" / "2000").exists()
+    assert not (root / "similarities.zarr" / "genres" / "1990").exists()
+
+
+@pytest.mark.parametrize(
+    "choice",
+    [
+        {"approaches": ["Genres"]},
+        {"decades": ["199"]},
+        {"approaches": ["embedding"], "decades": ["2000"]},
+    ],
+)
+def test_a_selection_of_nothing_is_an_error_and_changes_nothing(
+    root: Path, choice: dict[str, Any]
+) -> None:
+    before = stamps(root)
+    with pytest.raises(EngineError):
+        engine.run(root, **choice)
+    assert stamps(root) == before
+
+
+def test_no_input_is_an_error_that_says_where_it_belongs(tmp_path: Path) -> None:
+    with pytest.raises(EngineError, match=r"embeddings/APPROACH/plots_YEARs\.json"):
+        engine.run(tmp_path / "nowhere")
+    assert not (tmp_path / "nowhere").exists()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"kernel": "cosine"},
+        {"workers": 0},
+        {"workers": -1},
+        {"compute": False, "export": False},
+        {"min_similarity": float("nan")},
+    ],
+    ids=str,
+)
+def test_arguments_that_make_no_sense_are_refused_before_anything_is_done(
+    root: Path, arguments: dict[str, Any]
+) -> None:
+    before = stamps(root)
+    with pytest.raises(ValueError, match=r"\w"):
+        engine.run(root, **arguments)
+    assert stamps(root) == before
+
+
+# --- what makes work ----------------------------------------------------------------------------
+
+
+def test_a_changed_input_is_computed_again_and_only_it(root: Path) -> None:
+    engine.run(root, workers=1)
+    before = all_but_lock(root)
+    put(root, "genres", "1990", films(20, seed=1))
+    listener = Listener()
+    summary = engine.run(root, workers=1, progress=listener)
+    assert computed(summary) == {"embedding/1990": 0, "genres/1990": 190, "genres/2000": 0}
+    assert outputs(root) == expected(root)
+    after = all_but_lock(root)
+    changed = {name for name in before if before[name] != after[name]}
+    assert all("genres" in name and "1990" in name for name in changed)
+    (message,) = listener.messages
+    assert "plots_1990s.json: has changed since it was read" in message
+
+
+def test_an_input_of_another_size_leaves_nothing_of_the_old_one(root: Path) -> None:
+    engine.run(root, workers=1)
+    for n in (3, 1, 0, 300, 2):
+        put(root, "genres", "1990", films(n))
+        assert engine.run(root, workers=1).ok
+        assert outputs(root) == expected(root)
+        chunks = root / "similarities.zarr" / "genres" / "1990" / "similarities" / "c"
+        found = sum(path.is_file() for path in chunks.rglob("*"))
+        assert found == {3: 1, 1: 0, 0: 0, 300: 3, 2: 1}[n]
+
+
+def test_an_input_with_another_time_stamp_alone_is_left(root: Path) -> None:
+    engine.run(root, workers=1)
+    for path in (root / "embeddings").rglob("*.json"):
+        os.utime(path, ns=(1, 1))
+    before = all_but_lock(root)
+    assert all(decade.up_to_date for decade in engine.run(root, workers=1).decades)
+    assert all_but_lock(root) == before
+
+
+def test_a_new_decade_is_added_and_the_others_left(root: Path) -> None:
+    engine.run(root, workers=1)
+    put(root, "third", "1890", films(4))
+    summary = engine.run(root, workers=1)
+    assert {name: n for name, n in computed(summary).items() if n} == {"third/1890": 6}
+    assert outputs(root) == expected(root)
+
+
+@pytest.mark.parametrize("lost", ["deleted", "cut", "edited"])
+def test_an_output_that_was_lost_or_edited_is_written_again_from_the_store(
+    root: Path, lost: str
+) -> None:
+    engine.run(root, workers=1)
+    output = output_path(root, "genres", "1990")
+    if lost == "deleted":
+        output.unlink()
+    elif lost == "cut":
+        os.truncate(output, 100)
+    else:
+        output.write_bytes(output.read_bytes().replace(b"1", b"2"))
+    summary = engine.run(root, workers=1)
+    assert set(computed(summary).values()) == {0}
+    exported = {name: decade.pairs_exported for name, decade in by_name(summary).items()}
+    assert exported == {"embedding/1990": 0, "genres/1990": 190, "genres/2000": 0}
+    assert outputs(root) == expected(root)
+
+
+@pytest.mark.parametrize(
+    ("settings", "word"),
+    [({"kernel": "gemm"}, "--kernel dot"), ({"normalize": True}, "--normalize")],
+)
+def test_settings_that_change_the_values_compute_again(
+    root: Path, settings: dict[str, Any], word: str
+) -> None:
+    engine.run(root, workers=1)
+    for other in (settings, {}):
+        listener = Listener()
+        summary = engine.run(root, workers=1, progress=listener, **other)
+        assert all(decade.pairs_computed == decade.n_pairs for decade in summary.decades)
+        assert len(listener.messages) == 3
+        assert all("was computed with" in message for message in listener.messages)
+    assert outputs(root) == expected(root)
+
+
+def test_settings_that_change_no_value_compute_nothing_again(root: Path) -> None:
+    engine.run(root, workers=1)
+    before = all_but_lock(root)
+    summary = engine.run(root, workers=16)
+    assert all(decade.up_to_date for decade in summary.decades)
+    assert all_but_lock(root) == before
+
+
+def test_another_min_similarity_writes_the_outputs_again_and_computes_nothing(root: Path) -> None:
+    engine.run(root, workers=1)
+    for x in (0.25, -0.5, None):
+        summary = engine.run(root, workers=1, min_similarity=x)
+        assert set(computed(summary).values()) == {0}
+        assert not any(decade.up_to_date for decade in summary.decades)
+        assert summary.min_similarity == x
+        assert outputs(root) == expected(root, x)
+        again = engine.run(root, workers=1, min_similarity=x)
+        assert all(decade.up_to_date for decade in again.decades)
+
+
+def test_exported_pairs_are_those_in_the_file(root: Path) -> None:
+    summary = engine.run(root, workers=1, min_similarity=0.5)
+    for decade in summary.decades:
+        path = output_path(root, decade.name.approach, decade.name.decade)
+        assert decade.pairs_exported == len(json.loads(path.read_bytes()))
+
+
+def test_restart_forgets_the_selected_decades_and_only_them(root: Path) -> None:
+    engine.run(root, workers=1)
+    before = all_but_lock(root)
+    summary = engine.run(root, workers=1, restart=True, approaches=["genres"], decades=["2000"])
+    assert computed(summary) == {"genres/2000": 21}
+    assert outputs(root) == expected(root)
+    after = all_but_lock(root)
+    changed = {name for name in before if before[name] != after[name]}
+    assert changed
+    assert all("genres" in name and "2000" in name for name in changed)
+
+
+# --- in two steps -------------------------------------------------------------------------------
+
+
+def test_compute_only_fills_the_store_and_writes_no_json(root: Path) -> None:
+    summary = engine.run(root, workers=1, export=False)
+    assert summary.ok
+    assert outputs(root) == {}
+    assert computed(summary) == {"embedding/1990": 190, "genres/1990": 190, "genres/2000": 21}
+    again = engine.run(root, workers=1, export=False)
+    assert all(decade.up_to_date for decade in again.decades)
+
+
+def test_export_only_writes_json_from_the_store_even_without_the_inputs(root: Path) -> None:
+    wanted = expected(root)
+    engine.run(root, workers=1, export=False)
+    for path in (root / "embeddings").rglob("*.json"):
+        path.unlink()
+    summary = engine.run(root, workers=1, compute=False)
+    assert summary.ok
+    assert set(computed(summary).values()) == {0}
+    assert outputs(root) == wanted
+
+
+def test_export_only_without_a_store_is_an_error_and_makes_none(root: Path) -> None:
+    before = stamps(root)
+    with pytest.raises(EngineError, match="no store to export from"):
+        engine.run(root, compute=False)
+    assert stamps(root) == before
+
+
+@pytest.mark.parametrize("unfinished", ["unread", "changed", "a chunk missing", "a chunk damaged"])
+def test_export_only_of_an_unfinished_decade_is_an_error_for_it_alone(
+    root: Path, unfinished: str
+) -> None:
+    engine.run(root, workers=1, export=False)
+    chunk = root / "similarities.zarr" / "genres" / "1990" / "similarities" / "c" / "0" / "0"
+    if unfinished == "unread":
+        put(root, "genres", "1980", films(3))
+    elif unfinished == "changed":
+        put(root, "genres", "1990", films(3, seed=1))
+    elif unfinished == "a chunk missing":
+        chunk.unlink()
+    else:
+        chunk.write_bytes(chunk.read_bytes()[:-1] + b"?")
+    summary = engine.run(root, workers=1, compute=False)
+    bad = "genres/1980" if unfinished == "unread" else "genres/1990"
+    failed = {name: str(decade.error) for name, decade in by_name(summary).items() if decade.error}
+    assert list(failed) == [bad]
+    assert "run without --export-only" in failed[bad]
+    assert not summary.ok
+    others = {key: text for key, text in expected(root).items() if bad[-4:] not in key}
+    assert others.items() <= outputs(root).items()
+    assert f"{bad.replace('/', '/similarities_')}s.json" not in outputs(root)
+
+
+# --- what goes wrong ----------------------------------------------------------------------------
+
+
+def test_one_bad_decade_does_not_stop_the_others(root: Path) -> None:
+    wanted = expected(root)
+    bad = put(root, "genres", "2010", {"1": [0.5], "2": [0.5, 0.5]})
+    listener = Listener()
+    summary = engine.run(root, workers=1, progress=listener)
+    assert not summary.ok
+    assert [name for name, decade in by_name(summary).items() if decade.error] == ["genres/2010"]
+    ((error, details),) = listener.errors
+    assert error.startswith(str(bad))
+    assert error == by_name(summary)["genres/2010"].error
+    assert "Traceback" in details
+    assert outputs(root) == wanted
+    # Corrected, it alone is left to do.
+    put(root, "genres", "2010", films(2))
+    assert computed(engine.run(root, workers=1))["genres/2010"] == 1
+    assert outputs(root) == expected(root)
+
+
+def test_an_input_that_went_bad_keeps_the_output_of_the_good_one(root: Path) -> None:
+    engine.run(root, workers=1)
+    before = outputs(root)
+    put(root, "genres", "1990", {}).write_text("{")
+    assert not engine.run(root, workers=1).ok
+    assert outputs(root) == before
+
+
+def test_an_input_that_is_gone_is_an_error_that_says_how_to_forget_it(root: Path) -> None:
+    engine.run(root, workers=1)
+    (root / "embeddings" / "genres" / "plots_2000s.json").unlink()
+    before = all_but_lock(root)
+    summary = engine.run(root, workers=1)
+    error = str(by_name(summary)["genres/2000"].error)
+    assert "--restart --approach genres --decade 2000" in error
+    assert all_but_lock(root) == before
+    listener = Listener()
+    forgotten = engine.run(
+        root, restart=True, approaches=["genres"], decades=["2000"], progress=listener
+    )
+    assert forgotten.ok
+    assert forgotten.decades == []
+    assert len(listener.messages) == 1
+    assert engine.run(root, workers=1).ok
+
+
+def test_norms_off_one_are_said_once_with_how_many_and_their_range(root: Path) -> None:
+    vectors = {"1": [0.6, 0.8], "2": [0.3, 0.4], "3": [1.2, 1.6], "4": [1.0005, 0.0]}
+    path = put(root, "odd", "1990", vectors)
+    listener = Listener()
+    engine.run(root, workers=1, approaches=["odd"], progress=listener)
+    (message,) = listener.messages
+    for word in ("odd 1990s", "2 of 4", "0.5", "2"):
+        assert word in message
+    assert outputs(root) == {"odd/similarities_1990s.json": notebook(path)}
+
+
+def test_more_workers_than_cpus_are_not_used_and_it_is_said(root: Path) -> None:
+    listener = Listener()
+    engine.run(root, workers=1000, progress=listener)
+    (message,) = listener.messages
+    assert "1000 workers were asked for" in message
+    assert "one for each CPU" in message
+
+
+def test_a_run_says_nothing_of_itself(root: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    engine.run(root, workers=1)
+    put(root, "genres", "1990", {}).write_text("[")
+    engine.run(root, workers=1)
+    assert capfd.readouterr() == ("", "")

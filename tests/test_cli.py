@@ -1,0 +1,334 @@
+"""The command line: options, exit statuses, and what is printed where."""
+
+import json
+import os
+import pty
+import re
+import signal
+import struct
+import subprocess
+import sys
+import termios
+from collections.abc import Callable
+from fcntl import ioctl
+from pathlib import Path
+from typing import Any
+
+import pytest
+from reference import expected, films, output_path, outputs, put, stamps
+
+import engine
+from engine.cli import parser
+
+Command = Callable[..., tuple[int, str, str]]
+RUN = Path(__file__).parents[1] / "scripts" / "run.py"
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    for approach, decade, n in (("embedding", "1990", 9), ("genres", "1990", 20)):
+        put(tmp_path, approach, decade, films(n))
+    put(tmp_path, "genres", "2000", films(5))
+    return tmp_path
+
+
+# --- what comes out -----------------------------------------------------------------------------
+
+
+def test_the_table_goes_to_stdout_and_nothing_to_stderr(command: Command, root: Path) -> None:
+    status, out, err = command("--data", root)
+    assert (status, err) == (0, "")
+    assert outputs(root) == expected(root)
+    lines = out.splitlines()
+    assert lines[0].split()[:4] == ["approach", "decade", "films", "pairs"]
+    assert [line.split()[:4] for line in lines[1:4]] == [
+        ["embedding", "1990s", "9", "36"],
+        ["genres", "1990s", "20", "190"],
+        ["genres", "2000s", "5", "10"],
+    ]
+    assert "3 decades done, 236 pairs" in lines[-1]
+    assert max(map(len, lines)) <= 80
+
+
+def test_a_second_run_says_that_everything_is_up_to_date(command: Command, root: Path) -> None:
+    command("--data", root)
+    status, out, err = command("--data", root)
+    assert (status, err) == (0, "")
+    assert out.count("up to date") == 3 + 1
+
+
+def test_quiet_prints_nothing(command: Command, root: Path) -> None:
+    put(root, "genres", "2010", {"1": [0.5, 0.5], "2": [3.0, 0.0]})  # norms worth a message
+    assert command("--data", root, "--quiet", "--workers", "1000") == (0, "", "")
+    assert outputs(root) == expected(root)
+
+
+def test_quiet_prints_errors(command: Command, root: Path) -> None:
+    path = put(root, "genres", "2010", {})
+    path.write_text("[]")
+    status, out, err = command("--data", root, "--quiet")
+    assert (status, out) == (1, "")
+    assert err.startswith(f"error: {path}")
+    assert err.count("\n") == 1
+
+
+def test_messages_go_to_stderr(command: Command, root: Path) -> None:
+    status, out, err = command("--data", root, "--workers", "1000")
+    assert status == 0
+    assert "1000 workers were asked for" in err
+    assert "asked for" not in out
+
+
+def test_verbose_adds_the_traceback_of_an_error(command: Command, root: Path) -> None:
+    put(root, "genres", "2010", {}).write_text("[]")
+    plain = command("--data", root)
+    verbose = command("--data", root, "--verbose")
+    assert plain[0] == verbose[0] == 1
+    assert "Traceback" not in plain[2]
+    assert "Traceback" in verbose[2]
+    assert plain[2] in verbose[2]
+
+
+# --- exit statuses ------------------------------------------------------------------------------
+
+
+def test_one_bad_decade_exits_1_when_the_others_are_finished(command: Command, root: Path) -> None:
+    wanted = expected(root)
+    bad = put(root, "genres", "2010", {"1": [0.5], "2": [0.5, 0.5]})
+    status, out, err = command("--data", root)
+    assert status == 1
+    assert err.startswith(f"error: {bad}")
+    assert err.count("\n") == 1
+    assert "failed" in out
+    assert "1 failed" in out.splitlines()[-1]
+    assert outputs(root) == wanted
+
+
+def test_no_input_exits_1_and_names_the_command_that_makes_some(
+    command: Command, tmp_path: Path
+) -> None:
+    status, out, err = command("--data", tmp_path)
+    assert (status, out) == (1, "")
+    assert err.startswith("error: ")
+    assert "python scripts/synthesize.py" in err
+    assert err.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--workers", "0"],
+        ["--workers", "-1"],
+        ["--workers", "many"],
+        ["--workers", "1.5"],
+        ["--kernel", "cosine"],
+        ["--decade", "nineties"],
+        ["--min-similarity", "high"],
+        ["--min-similarity", "nan"],
+        ["--compute-only", "--export-only"],
+        ["--compute-only", "--status"],
+        ["--quiet", "--verbose"],
+        ["--json"],
+        ["--approach"],
+        ["--nonsense"],
+        ["genres"],
+    ],
+    ids=" ".join,
+)
+def test_wrong_usage_exits_2_and_does_nothing(
+    command: Command, root: Path, arguments: list[str]
+) -> None:
+    before = stamps(root)
+    status, out, err = command("--data", root, *arguments)
+    assert (status, out) == (2, "")
+    assert "usage:" in err
+    assert stamps(root) == before
+
+
+def test_a_selection_that_is_not_there_exits_1_and_lists_what_is(
+    command: Command, root: Path
+) -> None:
+    for arguments, word in ((["--approach", "nonsense"], "genres"), (["--decade", "1890"], "2000")):
+        status, _, err = command("--data", root, *arguments)
+        assert status == 1
+        assert err.startswith("error: ")
+        assert word in err
+
+
+def test_an_unexpected_error_is_one_line_that_says_how_to_see_more(
+    command: Command, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*arguments: object, **options: object) -> None:
+        raise ZeroDivisionError("by nobody")
+
+    monkeypatch.setattr(engine, "run", broken)
+    status, out, err = command("--data", root)
+    assert (status, out) == (1, "")
+    assert err.startswith("error: unexpected ZeroDivisionError: by nobody")
+    assert "--verbose" in err
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interruption_is_one_sentence_that_says_how_to_go_on(
+    command: Command, root: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def interrupted(*arguments: object, **options: Any) -> None:
+        options["progress"].stage("computing", 36_400, 0, "pairs")
+        options["progress"].advance("computing", 9_100)
+        os.kill(os.getpid(), number)
+
+    monkeypatch.setattr(engine, "run", interrupted)
+    status, out, err = command("--data", root)
+    assert (status, out) == (128 + number, "")
+    assert "25 %" in err
+    assert "36,400 pairs" in err
+    assert "the same command resumes" in err
+    assert err.count("\n") == 1
+
+
+# --- options ------------------------------------------------------------------------------------
+
+
+def test_the_options_are_those_of_the_contract() -> None:
+    text = parser().format_help()
+    for option in (
+        "--data DIR",
+        "--store PATH_OR_URL",
+        "--workers N",
+        "--approach NAME",
+        "--decade YEAR",
+        "--kernel {dot,gemm}",
+        "--normalize",
+        "--compute-only",
+        "--export-only",
+        "--status",
+        "--restart",
+        "--quiet",
+        "--verbose",
+        "--version",
+        "--help",
+    ):
+        assert option in text
+
+
+def test_version_and_help_exit_0(command: Command) -> None:
+    status, out, err = command("--version")
+    assert (status, err) == (0, "")
+    assert engine.__version__ in out
+    status, out, err = command("--help")
+    assert (status, err) == (0, "")
+    assert "Exit status" in out
+
+
+@pytest.mark.parametrize("years", [["1990"], ["1990s"], ["1990", "2000s"]])
+def test_decades_are_chosen_by_year(command: Command, root: Path, years: list[str]) -> None:
+    status, _, _ = command("--data", root, "--approach", "genres", "--decade", *years)
+    assert status == 0
+    assert sorted(outputs(root)) == [
+        f"genres/similarities_{year.rstrip('s')}s.json" for year in years
+    ]
+
+
+def test_kernel_normalize_and_min_similarity_reach_the_run(command: Command, root: Path) -> None:
+    options = ["--kernel", "gemm", "--normalize", "--min-similarity", "0.25"]
+    assert command("--data", root, *options)[0] == 0
+    found = engine.status(root, kernel="gemm", normalize=True, min_similarity=0.25)
+    assert [decade.next for decade in found.decades] == ["nothing"] * 3
+
+
+def test_compute_only_and_export_only_are_the_two_halves(command: Command, root: Path) -> None:
+    assert command("--data", root, "--compute-only")[0] == 0
+    assert outputs(root) == {}
+    status, out, _ = command("--data", root, "--export-only")
+    assert status == 0
+    assert outputs(root) == expected(root)
+    assert "236 pairs" in out
+
+
+def test_export_only_from_an_unfinished_store_exits_1(command: Command, root: Path) -> None:
+    assert command("--data", root, "--export-only")[0] == 1
+    assert command("--data", root, "--compute-only", "--decade", "1990")[0] == 0
+    status, _, err = command("--data", root, "--export-only")
+    assert status == 1
+    assert "genres 2000s" in err
+    assert err.count("error: ") == 1
+    assert len(outputs(root)) == 2
+
+
+def test_store_names_another_place(command: Command, root: Path, tmp_path: Path) -> None:
+    store = tmp_path / "elsewhere" / "x.zarr"
+    assert command("--data", root, "--store", store)[0] == 0
+    assert store.is_dir()
+    assert not (root / "similarities.zarr").exists()
+
+
+def test_restart_computes_the_selected_again(command: Command, root: Path) -> None:
+    command("--data", root)
+    _, out, _ = command("--data", root, "--restart", "--decade", "2000")
+    (row,) = [line.split() for line in out.splitlines() if "2000s" in line]
+    assert row[:6] == ["genres", "2000s", "5", "10", "10", "0"]
+    assert "up to date" not in out
+
+
+def test_status_tells_and_changes_nothing(command: Command, root: Path) -> None:
+    before = stamps(root)
+    status, out, err = command("--data", root, "--status")
+    assert (status, err) == (0, "")
+    assert "3 decades" in out
+    assert stamps(root) == before
+    command("--data", root)
+    before = stamps(root)
+    status, out, err = command("--data", root, "--status")
+    assert (status, err) == (0, "")
+    assert "everything is up to date" in out
+    assert max(map(len, out.splitlines())) <= 80 + len(str(root))
+    assert stamps(root) == before
+
+
+def test_status_json_is_for_scripts(command: Command, root: Path) -> None:
+    command("--data", root, "--decade", "1990")
+    status, out, err = command("--data", root, "--status", "--json")
+    assert (status, err) == (0, "")
+    content = json.loads(out)
+    assert [decade["next"] for decade in content["decades"]] == ["nothing", "nothing", "read"]
+    assert content["decades"][1]["n_pairs"] == 190
+    assert content["decades"][1]["output"] == str(output_path(root, "genres", "1990"))
+
+
+# --- on a real terminal -------------------------------------------------------------------------
+
+
+def test_on_a_terminal_of_80_columns_no_line_is_longer(root: Path) -> None:
+    put(root, "genres", "1980", films(600))
+    ours, theirs = pty.openpty()
+    ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+    command = [sys.executable, str(RUN), "--data", str(root), "--workers", "1"]
+    process = subprocess.Popen(command, stdout=theirs, stderr=theirs, stdin=theirs)
+    os.close(theirs)
+    drawn = b""
+    while True:
+        try:
+            piece = os.read(ours, 4096)
+        except OSError:  # what Linux says when the other side is closed
+            break
+        if not piece:
+            break
+        drawn += piece
+    os.close(ours)
+    assert process.wait() == 0
+    lines = re.split(r"[\r\n]+", re.sub(r"\x1b\[[0-9;]*[A-Za-z]", "", drawn.decode()))
+    assert max(map(len, lines)) <= 80
+    assert any("computing" in line and "100%" in line for line in lines)
+    assert any("4 decades done" in line for line in lines)
+
+
+def test_a_reader_of_the_table_that_goes_away_does_no_harm(root: Path) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [sys.executable, str(RUN), "--data", str(root)]
+    with os.fdopen(writing, "wb") as out:
+        result = subprocess.run(command, stdout=out, stderr=subprocess.PIPE, text=True)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert outputs(root) == expected(root)

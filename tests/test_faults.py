@@ -1,0 +1,1031 @@
+"""Faults, for real: real kills, real full disks, real flipped bits, and what is left of them.
+
+`storm.py` repeats the kills a thousand times.
+"""
+
+import contextlib
+import itertools
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import pytest
+from faults import (
+    FEW,
+    NOBODY,
+    TALL,
+    WIDE,
+    Films,
+    Launcher,
+    Outcome,
+    Running,
+    chunks,
+    everything,
+    group,
+    killed_again_and_again,
+    made_up,
+    notebook,
+    random_moments,
+    strays,
+    within,
+    workers,
+    write_films,
+)
+
+pytestmark = pytest.mark.skipif(
+    not Path("/proc/self/stat").exists(), reason="looks for left-over processes in /proc"
+)
+
+LANES = 3
+"""Scenarios at a time."""
+SOON = 15.0
+"""Seconds that stopping may take on a machine that is busy with other tests, too."""
+T = TypeVar("T")
+
+
+@pytest.fixture(scope="module")
+def launcher() -> Iterator[Launcher]:
+    with Launcher() as launcher:
+        yield launcher
+
+
+@pytest.fixture(scope="module")
+def few(tmp_path_factory: pytest.TempPathFactory) -> Films:
+    return made_up(tmp_path_factory.mktemp("few"), FEW, 16)
+
+
+@pytest.fixture(scope="module")
+def tall(tmp_path_factory: pytest.TempPathFactory) -> Films:
+    return made_up(tmp_path_factory.mktemp("tall"), TALL, 16)
+
+
+@pytest.fixture(scope="module")
+def wide(tmp_path_factory: pytest.TempPathFactory) -> Films:
+    return made_up(tmp_path_factory.mktemp("wide"), WIDE, 1024)
+
+
+@pytest.fixture
+def data(few: Films, tmp_path: Path) -> Path:
+    return few.copy(tmp_path / "data")
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
+    """Mount a disk of a given size, or change the size of it."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    mounted = False
+
+    def mount(size: str) -> Path:
+        nonlocal mounted
+        options = f"{'remount,' if mounted else ''}size={size}"
+        command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(place)]
+        try:
+            subprocess.run(command, check=True, capture_output=True)
+        except (OSError, subprocess.CalledProcessError) as error:
+            pytest.skip(f"needs a small disk, and this user may not mount one: {error}")
+        mounted = True
+        return place
+
+    yield mount
+    if mounted:
+        subprocess.run(["umount", "--lazy", str(place)], check=True)
+
+
+def in_lanes(scenario: Callable[[Launcher, int], T], n: int, lanes: int = LANES) -> list[T]:
+    """Play a scenario n times, some at a time."""
+    free: list[Launcher] = []
+
+    def play(number: int) -> T:
+        launcher = free.pop()
+        try:
+            return scenario(launcher, number)
+        finally:
+            free.append(launcher)
+
+    with contextlib.ExitStack() as stack, ThreadPoolExecutor(lanes) as threads:
+        free += [stack.enter_context(Launcher()) for _ in range(lanes)]
+        return list(threads.map(play, range(n)))
+
+
+def completes(launcher: Launcher, films: Films, data: Path, *arguments: str) -> Outcome:
+    """The next run ends with exactly the right bytes, and no finished chunk is written again."""
+    before = chunks(data / "similarities.zarr")
+    outcome = launcher.run("--data", data, *arguments)
+    assert outcome.status == 0, outcome.stderr
+    assert outcome.errors == []
+    assert films.missing(data) == []
+    assert films.wrong(data) == []
+    assert strays(data) == []
+    after = chunks(data / "similarities.zarr")
+    assert {name: after.get(name) for name in before} == before
+    return outcome
+
+
+def fails(outcome: Outcome, *words: str, errors: int = 1) -> None:
+    """One line for each error, no traceback; the words are in the first."""
+    assert outcome.status == 1, outcome
+    assert len(outcome.errors) == errors, outcome.stderr
+    assert "Traceback" not in outcome.stderr
+    assert "unexpected" not in outcome.stderr
+    for word in words:
+        assert word in outcome.errors[0]
+
+
+# --- SIGKILL of the whole run
+
+
+@pytest.mark.parametrize("what", ["reading", "computing", "exporting", "everything"])
+def test_a_run_killed_at_any_moment_of_any_stage_is_resumed(
+    what: str, tall: Films, wide: Films, tmp_path: Path, launcher: Launcher
+) -> None:
+    films = wide if what == "reading" else tall
+    arguments = {"computing": ["--compute-only"], "exporting": ["--export-only"]}.get(what, [])
+    ready = films.copy(tmp_path / "ready")
+    if what == "exporting":
+        launcher.run("--data", ready, "--compute-only")
+    whole = shutil.copytree(ready, tmp_path / "whole")
+    longest = launcher.run("--data", whole, *arguments).seconds
+    rng = random.Random(what)
+    seeds = [rng.random() for _ in range(100)]
+    kills: list[str] = []
+
+    def series(launcher: Launcher, number: int) -> None:
+        if len(kills) >= 32:
+            return
+        data = shutil.copytree(ready, tmp_path / f"data-{number}")
+        moments = random_moments(random.Random(seeds[number]), longest, 6)
+        kills.extend(killed_again_and_again(launcher, films, data, arguments, moments))
+        completes(launcher, films, data)
+        shutil.rmtree(data)
+
+    in_lanes(series, len(seeds))
+    assert len(kills) >= 32
+    assert what in [*kills, "everything"]
+
+
+def test_a_process_group_killed_with_its_workers_is_resumed(tall: Films, tmp_path: Path) -> None:
+    options = {"cpus": 3, "eager": True}
+    kills: list[str] = []
+
+    def series(launcher: Launcher, number: int) -> None:
+        data = tall.copy(tmp_path / f"data-{number}")
+        moments = random_moments(random.Random(number), 2.5, 4)
+        kills.extend(
+            killed_again_and_again(launcher, tall, data, ["--workers", "3"], moments, cold=options)
+        )
+        completes(launcher, tall, data)
+        shutil.rmtree(data)
+
+    in_lanes(series, 5, lanes=2)
+    assert len(kills) >= 10
+
+
+def test_workers_do_not_outlive_a_main_process_that_was_killed(tall: Films, tmp_path: Path) -> None:
+    def scenario(launcher: Launcher, number: int) -> None:
+        data = tall.copy(tmp_path / f"data-{number}")
+        run = with_workers(launcher, data)
+        if number:
+            assert within(SOON, lambda: chunks(data / "similarities.zarr"))
+        run.kill(group=False)
+        assert within(SOON, lambda: not group(run.pid)), group(run.pid)
+        run.wait()
+        completes(launcher, tall, data)
+
+    in_lanes(scenario, 2, lanes=2)
+
+
+# --- SIGKILL of a worker
+
+
+def with_workers(launcher: Launcher, data: Path) -> Running:
+    """Start a run with workers, and wait for them."""
+    run = launcher.cold("--data", data, "--workers", 4, cpus=4, eager=True)
+    assert within(SOON, lambda: workers(run.pid)), run.wait().stderr
+    return run
+
+
+def kill_worker(run: Running) -> int:
+    pid = max(workers(run.pid))
+    os.kill(pid, signal.SIGKILL)
+    return pid
+
+
+@pytest.mark.parametrize("moment", ["starting", "reading", "computing"])
+def test_a_killed_worker_costs_no_more_than_its_block(
+    moment: str, tall: Films, wide: Films, tmp_path: Path, launcher: Launcher
+) -> None:
+    films = wide if moment == "reading" else tall
+    data = films.copy(tmp_path / "data")
+    run = with_workers(launcher, data)
+    store = data / "similarities.zarr"
+    if moment == "reading":
+        assert within(SOON, lambda: list(store.glob("*/*/vectors")))
+    if moment == "computing":
+        assert within(SOON, lambda: chunks(store))
+    kill_worker(run)
+    before = chunks(store)
+    outcome = run.wait()
+    assert outcome.status == 0, outcome.stderr
+    assert "a worker process was killed, probably because memory ran out" in outcome.stderr
+    assert "going on with 3" in outcome.stderr
+    assert films.missing(data) == []
+    assert films.wrong(data) == []
+    assert strays(data) == []
+    after = chunks(store)
+    assert {name: after[name] for name in before} == before
+    assert within(SOON, lambda: not group(run.pid))
+
+
+def test_after_three_killed_workers_the_run_stops_with_a_sentence(
+    tall: Films, tmp_path: Path, launcher: Launcher
+) -> None:
+    data = tall.copy(tmp_path / "data")
+    run = with_workers(launcher, data)
+    killed: set[int] = set()
+    while alive(run):
+        with contextlib.suppress(ValueError, ProcessLookupError):
+            if max(workers(run.pid)) > max(killed, default=0):
+                killed.add(kill_worker(run))
+        time.sleep(0.01)
+    outcome = run.wait()
+    fails(outcome, "killed 3 times", "memory", "fewer --workers")
+    assert len(killed) >= 3
+    assert within(SOON, lambda: not group(run.pid))
+    assert tall.wrong(data) == []
+    completes(launcher, tall, data)
+
+
+def alive(run: Running) -> bool:
+    return any(pid == run.pid for pid, _ in group(run.pid))
+
+
+# --- Ctrl-C and SIGTERM
+
+
+def listens(run: Running) -> bool:
+    """Whether the run has taken over from Python's own start."""
+    for line in Path(f"/proc/{run.pid}/status").read_text().splitlines():
+        if line.startswith("SigCgt:"):
+            return bool(int(line.split()[1], 16) >> (signal.SIGTERM - 1) & 1)
+    return False
+
+
+def stops(run: Running, number: signal.Signals, *, everyone: bool, twice: bool) -> Outcome:
+    """Stop a run and hold it to what was promised."""
+    run.kill(number, group=everyone)
+    begin = time.monotonic()
+    if twice:
+        time.sleep(0.05)
+        run.kill(number, group=everyone)
+    outcome = run.wait(SOON)
+    assert within(SOON - (time.monotonic() - begin), lambda: not group(run.pid))
+    assert outcome.status in (0, 128 + number), outcome.stderr
+    if outcome.status:
+        [sentence] = outcome.stderr.splitlines()
+        assert sentence.startswith("interrupted")
+        assert "the same command" in sentence
+    else:
+        assert outcome.stderr == ""
+    return outcome
+
+
+WAYS = [
+    *itertools.product((signal.SIGINT, signal.SIGTERM), (True, False), (True, False)),
+]
+"""Which signal, to the whole process group or to the main process, once or twice."""
+
+
+def test_ctrl_c_and_sigterm_stop_a_run_at_any_moment(tall: Films, tmp_path: Path) -> None:
+    stopped: list[int] = []
+
+    def scenario(launcher: Launcher, number: int) -> None:
+        rng = random.Random(number)
+        signal_number, everyone, twice = WAYS[number % len(WAYS)]
+        data = tall.copy(tmp_path / f"data-{number}")
+        if number < len(WAYS):
+            run = launcher.cold("--data", data)
+            assert within(SOON, lambda: listens(run))
+            time.sleep(rng.uniform(0.0, 1.2))
+        else:
+            run = launcher.warm("--data", data)
+            assert within(SOON, lambda: listens(run))
+            time.sleep(rng.uniform(0.0, 0.4))
+        outcome = stops(run, signal_number, everyone=everyone, twice=twice)
+        stopped.append(outcome.status)
+        assert tall.wrong(data) == []
+        completes(launcher, tall, data)
+        shutil.rmtree(data)
+
+    in_lanes(scenario, 4 * len(WAYS))
+    assert Counter(stopped)[0] < len(stopped) / 2
+
+
+@pytest.mark.parametrize("way", range(len(WAYS)))
+def test_ctrl_c_and_sigterm_leave_no_worker(
+    way: int, tall: Films, tmp_path: Path, launcher: Launcher
+) -> None:
+    data = tall.copy(tmp_path / "data")
+    run = with_workers(launcher, data)
+    if way % 2:
+        assert within(SOON, lambda: chunks(data / "similarities.zarr"))
+    time.sleep(random.Random(way).uniform(0.0, 0.3))
+    number, everyone, twice = WAYS[way]
+    stops(run, number, everyone=everyone, twice=twice)
+    assert tall.wrong(data) == []
+    completes(launcher, tall, data)
+
+
+# --- Damage in the store
+
+
+def flip(path: Path, rng: random.Random) -> None:
+    content = bytearray(path.read_bytes())
+    content[rng.randrange(len(content))] ^= 1 << rng.randrange(8)
+    path.write_bytes(content)
+
+
+def truncate(path: Path, rng: random.Random) -> None:
+    os.truncate(path, rng.randrange(1, path.stat().st_size))
+
+
+def empty(path: Path, _: random.Random) -> None:
+    os.truncate(path, 0)
+
+
+def delete(path: Path, _: random.Random) -> None:
+    path.unlink()
+
+
+DAMAGES = {"flipped": flip, "truncated": truncate, "emptied": empty, "deleted": delete}
+PARTS = {
+    "similarities": "genres/1920/similarities/c/0/1",
+    "vectors": "genres/1920/vectors/c/0/0",
+    "ids": "genres/1920/ids/c/0",
+    "group": "genres/1920/zarr.json",
+    "metadata of similarities": "genres/1920/similarities/zarr.json",
+    "metadata of vectors": "genres/1920/vectors/zarr.json",
+    "metadata of ids": "genres/1920/ids/zarr.json",
+    "approach": "genres/zarr.json",
+    "root": "zarr.json",
+}
+
+
+def test_damage_is_noticed_when_read_said_and_computed_again(few: Films, tmp_path: Path) -> None:
+    def scenario(launcher: Launcher, number: int) -> None:
+        part, damage = list(itertools.product(PARTS, DAMAGES))[number]
+        data = few.copy(tmp_path / f"data-{number}")
+        launcher.run("--data", data, "--compute-only")
+        others = {
+            name: stamp
+            for name, stamp in chunks(data / "similarities.zarr").items()
+            if not name.startswith("genres/1920/")
+        }
+        DAMAGES[damage](data / "similarities.zarr" / PARTS[part], random.Random(number))
+        if part == "root" and damage == "flipped":
+            return  # May be the root of something else now: see the flipped bits below.
+        outcome = launcher.run("--data", data)
+        assert outcome.status == 0, (part, damage, outcome.stderr)
+        assert few.missing(data) == few.wrong(data) == strays(data) == [], (part, damage)
+        after = chunks(data / "similarities.zarr")
+        assert {name: after[name] for name in others} == others
+        # A chunk that is not there is like one that was never computed; so is a group's record.
+        quiet = {("similarities", "deleted"), ("group", "deleted")}
+        if part not in ("approach", "root") and (part, damage) not in quiet:
+            said = [line for line in outcome.stderr.splitlines() if "damaged" in line]
+            assert len(said) == 1, (part, damage, outcome.stderr)
+            assert "genres 1920s" in said[0]
+            assert "again" in said[0]
+
+    in_lanes(scenario, len(PARTS) * len(DAMAGES))
+
+
+def test_a_damaged_chunk_is_never_exported(data: Path, few: Films, launcher: Launcher) -> None:
+    launcher.run("--data", data, "--compute-only")
+    flip(data / "similarities.zarr" / PARTS["similarities"], random.Random(1))
+    fails(launcher.run("--data", data, "--export-only"), "genres 1920s", "row 0, column 1")
+    assert few.wrong(data) == []
+    assert few.missing(data) == ["similarities/genres/similarities_1920s.json"]
+    assert launcher.run("--data", data).status == 0
+    assert few.missing(data) == few.wrong(data) == strays(data) == []
+
+
+def test_a_chunk_lost_after_the_export_is_computed_again_and_the_output_left_alone(
+    data: Path, few: Films, launcher: Launcher
+) -> None:
+    launcher.run("--data", data)
+    output = data / "similarities" / "genres" / "similarities_1920s.json"
+    before = output.stat()
+    (data / "similarities.zarr" / PARTS["similarities"]).unlink()
+    assert launcher.run("--data", data).status == 0
+    assert output.stat() == before
+    assert launcher.run("--data", data, "--verify").status == 0
+
+
+def test_no_flipped_bit_anywhere_comes_through(few: Films, tmp_path: Path) -> None:
+    """Any bit of any file: the vectors, the similarities, the ids, their metadata."""
+    refused: list[str] = []
+
+    def scenario(launcher: Launcher, number: int) -> None:
+        rng = random.Random(number)
+        data = few.copy(tmp_path / f"data-{number}")
+        launcher.run("--data", data, "--compute-only")
+        store = data / "similarities.zarr"
+        files = sorted(path for path in store.rglob("*") if path.is_file())
+        metadata = [path for path in files if path.name == "zarr.json"]
+        path = rng.choice(metadata if number % 3 else files)
+        flip(path, rng)
+        outcome = launcher.run("--data", data)
+        where = path.relative_to(store)
+        assert few.wrong(data) == [], where
+        if outcome.status:
+            # A root of another format or of something else: nobody's data is overwritten.
+            assert path == store / "zarr.json", (where, outcome.stderr)
+            fails(outcome, str(store))
+            refused.append(outcome.errors[0])
+        else:
+            assert few.missing(data) == strays(data) == [], where
+        shutil.rmtree(data)
+
+    in_lanes(scenario, 60)
+
+
+def test_no_flipped_bit_in_an_unfinished_output_comes_through(few: Films, tmp_path: Path) -> None:
+    def scenario(launcher: Launcher, number: int) -> None:
+        rng = random.Random(number)
+        data = few.copy(tmp_path / f"data-{number}")
+        launcher.run("--data", data, "--compute-only")
+        run = launcher.run("--data", data, file_size=rng.randrange(10_000, 1_200_000))
+        assert run.status == 1
+        unfinished = sorted((data / "similarities").rglob(".*"))
+        assert unfinished
+        for _ in range(rng.randrange(1, 4)):
+            path = rng.choice(unfinished)
+            if path.stat().st_size:
+                (flip if rng.random() < 0.7 else truncate)(path, rng)
+        completes(launcher, few, data)
+        shutil.rmtree(data)
+
+    in_lanes(scenario, 30)
+
+
+# --- A disk that is full, a file that may not grow
+
+
+def test_a_disk_full_while_computing(
+    few: Films, disk: Callable[[str], Path], launcher: Launcher
+) -> None:
+    rng = random.Random(0)
+    place = disk("64m")
+    few.copy(place / "data")
+    data = place / "data"
+    inputs = sum(path.stat().st_size for path in data.rglob("*.json"))
+    for _ in range(12):
+        # Between not a byte more than the inputs and all but the last chunk.
+        disk(str(inputs + rng.randrange(0, 3_000_000)))
+        outcome = launcher.run("--data", data, "--compute-only")
+        assert outcome.status == 1
+        fails(outcome, str(data), "No space left on device", errors=len(outcome.errors))
+        for error in outcome.errors:
+            assert str(data) in error
+            assert "No space left on device" in error
+        disk("64m")
+        completes(launcher, few, data)
+        shutil.rmtree(data / "similarities.zarr")
+        shutil.rmtree(data / "similarities")
+
+
+def test_a_disk_full_while_exporting(
+    few: Films, disk: Callable[[str], Path], launcher: Launcher
+) -> None:
+    rng = random.Random(0)
+    place = disk("64m")
+    few.copy(place / "data")
+    data = place / "data"
+    launcher.run("--data", data, "--compute-only")
+    used = shutil.disk_usage(place).used
+    for _ in range(12):
+        disk(str(used + rng.randrange(0, 2_000_000)))
+        outcome = launcher.run("--data", data)
+        assert outcome.status == 1
+        for error in outcome.errors:
+            assert "similarities_19" in error
+            assert "No space left on device" in error
+        assert few.wrong(data) == []
+        disk("64m")
+        completes(launcher, few, data)
+        shutil.rmtree(data / "similarities")
+
+
+def test_a_disk_full_under_workers(
+    tall: Films, disk: Callable[[str], Path], launcher: Launcher
+) -> None:
+    data = tall.copy(disk("128m") / "data")
+    disk("8m")
+    outcome = launcher.cold("--data", data, "--workers", 3, cpus=3, eager=True).wait()
+    assert outcome.status == 1
+    assert outcome.errors
+    for error in outcome.errors:
+        assert "No space left on device" in error
+        assert str(data) in error
+    assert "Traceback" not in outcome.stderr
+    assert tall.wrong(data) == []
+    disk("128m")
+    completes(launcher, tall, data)
+
+
+def test_finished_work_is_up_to_date_on_a_full_disk(
+    few: Films, disk: Callable[[str], Path], launcher: Launcher
+) -> None:
+    data = few.copy(disk("64m") / "data")
+    launcher.run("--data", data)
+    with contextlib.suppress(OSError), open(data.parent / "filler", "wb", buffering=0) as filler:
+        while True:
+            filler.write(bytes(2**20))
+    with contextlib.suppress(OSError), open(data.parent / "filler", "ab", buffering=0) as filler:
+        while True:
+            filler.write(b"0")
+    outcome = completes(launcher, few, data)
+    assert "3 decades up to date" in outcome.stdout
+
+
+@pytest.mark.parametrize(("limit", "what"), [(400_000, "computing"), (900_000, "exporting")])
+def test_a_limit_for_the_size_of_a_file(
+    limit: int, what: str, data: Path, few: Films, launcher: Launcher
+) -> None:
+    outcome = launcher.run("--data", data, file_size=limit)
+    assert outcome.status == 1
+    for error in outcome.errors:
+        assert "File too large" in error
+        assert ("similarities.zarr" if what == "computing" else "similarities_19") in error
+    assert few.wrong(data) == []
+    completes(launcher, few, data)
+
+
+# --- Outputs that somebody touched
+
+
+def edit(path: Path) -> None:
+    path.write_bytes(path.read_bytes().replace(b"0.1", b"0.2", 1))
+
+
+def cut(path: Path) -> None:
+    os.truncate(path, path.stat().st_size // 2)
+
+
+@pytest.mark.parametrize("touch", [edit, cut, Path.unlink])
+def test_an_output_edited_cut_or_deleted_is_written_again(
+    touch: Callable[[Path], None], data: Path, few: Films, launcher: Launcher
+) -> None:
+    launcher.run("--data", data)
+    [touched, *others] = sorted((data / "similarities" / "genres").iterdir())
+    before = [other.stat() for other in others]
+    touch(touched)
+    completes(launcher, few, data)
+    assert [other.stat() for other in others] == before
+
+
+def test_verify_finds_an_edit_that_kept_size_and_time_stamp(
+    data: Path, few: Films, launcher: Launcher
+) -> None:
+    launcher.run("--data", data)
+    assert launcher.run("--data", data, "--verify").status == 0
+    output = data / "similarities" / "genres" / "similarities_1920s.json"
+    stamp = output.stat()
+    edit(output)
+    os.utime(output, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
+    before = everything(data)
+    fails(launcher.run("--data", data, "--verify"), str(output))
+    assert everything(data) == before
+    output.unlink()
+    completes(launcher, few, data)
+
+
+def test_verify_finds_damage_anywhere_and_changes_nothing(few: Films, tmp_path: Path) -> None:
+    def scenario(launcher: Launcher, number: int) -> None:
+        part, damage = list(itertools.product(PARTS, DAMAGES))[number]
+        if part in ("approach", "root"):
+            return
+        data = few.copy(tmp_path / f"data-{number}")
+        launcher.run("--data", data)
+        DAMAGES[damage](data / "similarities.zarr" / PARTS[part], random.Random(number))
+        before = everything(data)
+        outcome = launcher.run("--data", data, "--verify")
+        if outcome.status == 0:
+            # A flipped bit of metadata that changes nothing that is read.
+            assert (part.startswith("metadata"), damage) == (True, "flipped"), (part, damage)
+        else:
+            fails(outcome, "genres 1920s", errors=len(outcome.errors))
+        assert everything(data) == before
+        shutil.rmtree(data)
+
+    in_lanes(scenario, len(PARTS) * len(DAMAGES))
+
+
+# --- Inputs that change
+
+
+def test_a_changed_input_is_done_again_and_only_it(
+    data: Path, few: Films, launcher: Launcher
+) -> None:
+    launcher.run("--data", data)
+    changed = data / "embeddings" / "genres" / "plots_1930s.json"
+    stamp, text = changed.stat(), changed.read_text()
+    at = text.index("0.") + 3
+    changed.write_text(text[:at] + str((int(text[at]) + 1) % 10) + text[at + 1 :])
+    os.utime(changed, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
+    assert changed.stat().st_size == stamp.st_size
+    outputs = sorted((data / "similarities" / "genres").iterdir())
+    before = {path: path.stat() for path in outputs if "1930" not in path.name}
+    kept = {
+        name: stamp
+        for name, stamp in chunks(data / "similarities.zarr").items()
+        if "/1930/" not in name
+    }
+    outcome = launcher.run("--data", data)
+    assert outcome.status == 0
+    assert "plots_1930s.json: has changed since it was read" in outcome.stderr
+    assert {path: path.stat() for path in before} == before
+    after = chunks(data / "similarities.zarr")
+    assert {name: after[name] for name in kept} == kept
+    output = data / "similarities" / "genres" / "similarities_1930s.json"
+    assert output.read_bytes() == notebook(changed)
+    name = "similarities/genres/similarities_1930s.json"
+    assert few.wrong(data) == [name]
+
+
+def test_an_input_deleted_after_the_run_is_an_error_for_its_decade(
+    data: Path, few: Films, launcher: Launcher
+) -> None:
+    launcher.run("--data", data)
+    gone = data / "embeddings" / "genres" / "plots_1930s.json"
+    content = gone.read_bytes()
+    gone.unlink()
+    (data / "similarities" / "genres" / "similarities_1920s.json").unlink()
+    before = chunks(data / "similarities.zarr")
+    fails(launcher.run("--data", data), str(gone))
+    assert few.missing(data) == few.wrong(data) == []
+    assert chunks(data / "similarities.zarr") == before
+    gone.write_bytes(content)
+    completes(launcher, few, data)
+
+
+@pytest.mark.parametrize("way", ["in place", "by rename"])
+def test_an_input_that_changes_while_it_is_read_is_never_a_mixture(
+    way: str, tmp_path: Path, launcher: Launcher
+) -> None:
+    data = tmp_path / "data"
+    path = data / "embeddings" / "genres" / "plots_1920s.json"
+    path.parent.mkdir(parents=True)
+    versions = []
+    for seed in (1, 2):
+        write_films(
+            path, [10 * seed + film for film in range(1, 9)], 5000, np.random.default_rng(seed)
+        )
+        versions.append(path.read_bytes())
+    expected = []
+    for version in versions:
+        path.write_bytes(version)
+        expected.append(notebook(path))
+    output = data / "similarities" / "genres" / "similarities_1920s.json"
+    done = threading.Event()
+
+    def rewrite() -> None:
+        rng = random.Random(0)
+        while not done.is_set():
+            version = rng.choice(versions)
+            if way == "in place":
+                with open(path, "r+b", buffering=0) as file:
+                    for part in (version[: len(version) // 2], version[len(version) // 2 :]):
+                        file.write(part)
+                        time.sleep(rng.uniform(0.0, 0.01))
+                    file.truncate()
+            else:
+                path.with_suffix(".new").write_bytes(version)
+                path.with_suffix(".new").replace(path)
+            time.sleep(rng.uniform(0.0, 0.05))
+
+    writer = threading.Thread(target=rewrite)
+    writer.start()
+    statuses = Counter[int]()
+    try:
+        for _ in range(15):
+            outcome = launcher.run("--data", data)
+            statuses[outcome.status] += 1
+            if outcome.status:
+                fails(outcome, str(path))
+            else:
+                assert output.read_bytes() in expected
+    finally:
+        done.set()
+        writer.join()
+    path.write_bytes(versions[0])
+    assert launcher.run("--data", data).status == 0
+    assert output.read_bytes() == expected[0]
+    assert strays(data) == []
+
+
+# --- Places that cannot be read or written
+
+
+@pytest.fixture
+def mine(data: Path) -> dict[str, int]:
+    """Options of a run that has no more rights than the owner of the data."""
+    if os.geteuid():
+        return {}
+    for path in [data.parent, *data.parent.rglob("*")]:
+        os.chown(path, NOBODY, NOBODY)
+    for folder in data.parents:
+        if not folder.stat().st_mode & 0o001 and folder != data.parent:
+            folder.chmod(folder.stat().st_mode | 0o001)
+    return {"user": NOBODY}
+
+
+def test_no_permission_on_an_input(
+    data: Path, few: Films, mine: dict[str, int], launcher: Launcher
+) -> None:
+    closed = data / "embeddings" / "genres" / "plots_1930s.json"
+    closed.chmod(0)
+    fails(launcher.run("--data", data, **mine), str(closed), "permission denied")
+    assert few.wrong(data) == []
+    assert few.missing(data) == ["similarities/genres/similarities_1930s.json"]
+    closed.chmod(0o600)
+    completes(launcher, few, data)
+    closed.chmod(0)
+    fails(launcher.run("--data", data, **mine), str(closed), "permission denied")
+    assert few.missing(data) == few.wrong(data) == []
+
+
+@pytest.mark.parametrize("bits", [0o000, 0o400, 0o100])
+def test_no_permission_on_a_folder_of_inputs(
+    bits: int, data: Path, few: Films, mine: dict[str, int], launcher: Launcher
+) -> None:
+    closed = data / "embeddings" / "genres"
+    closed.chmod(bits)
+    outcome = launcher.run("--data", data, **mine)
+    fails(outcome, str(closed), errors=len(outcome.errors))
+    closed.chmod(0o700)
+    completes(launcher, few, data)
+
+
+@pytest.mark.parametrize("finished", [False, True])
+@pytest.mark.parametrize("where", ["everything", "the store", "one group"])
+def test_a_store_that_may_only_be_read(
+    where: str, finished: bool, data: Path, few: Films, mine: dict[str, int], launcher: Launcher
+) -> None:
+    launcher.run("--data", data, "--compute-only", **mine)
+    if not finished:
+        (data / "similarities.zarr" / PARTS["similarities"]).unlink()
+    parts = {
+        "everything": "",
+        "the store": "similarities.zarr",
+        "one group": "similarities.zarr/genres/1920",
+    }
+    closed = data / parts[where]
+    folders = [path for path in [closed, *closed.rglob("*")] if path.is_dir()]
+    for folder in folders:
+        folder.chmod(0o500)
+    before = everything(data / "similarities.zarr")
+    outcome = launcher.run("--data", data, **mine)
+    for folder in folders:
+        folder.chmod(0o700)
+    assert outcome.status == 1, outcome
+    fails(outcome, "similarities", "ermission denied", errors=len(outcome.errors))
+    if where != "one group":
+        assert everything(data / "similarities.zarr") == before
+    assert few.wrong(data) == []
+    completes(launcher, few, data)
+
+
+@pytest.mark.parametrize(
+    "place",
+    ["similarities", "similarities/genres"],
+)
+def test_an_output_folder_that_is_a_file(
+    place: str, data: Path, few: Films, launcher: Launcher
+) -> None:
+    path = data / place
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("mine")
+    outcome = launcher.run("--data", data)
+    fails(outcome, str(path), errors=3)
+    assert path.read_text() == "mine"
+    path.unlink()
+    completes(launcher, few, data)
+
+
+def test_an_output_that_is_a_folder(data: Path, few: Films, launcher: Launcher) -> None:
+    path = data / "similarities" / "genres" / "similarities_1930s.json"
+    path.mkdir(parents=True)
+    (path / "mine").touch()
+    fails(launcher.run("--data", data), str(path))
+    assert (path / "mine").exists()
+    (path / "mine").unlink()
+    path.rmdir()
+    completes(launcher, few, data)
+
+
+def test_a_store_of_a_newer_format_is_left_alone(
+    data: Path, few: Films, launcher: Launcher
+) -> None:
+    launcher.run("--data", data)
+    root = data / "similarities.zarr" / "zarr.json"
+    content = root.read_text()
+    newer = json.loads(content)
+    newer["attributes"] = {key: value + 1 for key, value in newer["attributes"].items()}
+    root.write_text(json.dumps(newer))
+    before = everything(data)
+    for arguments in ([], ["--restart"], ["--verify"], ["--status"], ["--export-only"]):
+        fails(launcher.run("--data", data, *arguments), str(root.parent), "format 2")
+    assert everything(data) == before
+    root.write_text(content)
+    completes(launcher, few, data)
+
+
+def test_a_folder_or_file_that_is_no_store_is_left_alone(data: Path, launcher: Launcher) -> None:
+    folder, file = data / "precious", data / "precious.txt"
+    folder.mkdir()
+    (folder / "file").write_text("mine")
+    file.write_text("mine")
+    before = everything(data)
+    for store in (folder, file):
+        fails(launcher.run("--data", data, "--store", store), str(store), "another --store")
+        assert everything(data) == before
+
+
+@pytest.mark.parametrize("name", ["similarities.zarr", "store"])
+def test_a_store_whose_first_write_was_killed_is_begun_again(
+    name: str, data: Path, few: Films, launcher: Launcher
+) -> None:
+    (data / name).mkdir()
+    (data / name / "zarr.0123456789abcdef0123456789abcdef.partial").write_bytes(b"{")
+    outcome = launcher.run("--data", data, "--store", data / name)
+    assert outcome.status == 0, outcome.stderr
+    assert few.missing(data) == few.wrong(data) == strays(data) == []
+
+
+# --- Two runs at once
+
+
+def test_the_second_run_on_a_store_stops_at_once_and_says_who_holds_it(
+    tall: Films, tmp_path: Path, launcher: Launcher
+) -> None:
+    data = tall.copy(tmp_path / "data")
+    first = launcher.cold("--data", data)
+    lock = data / "similarities.zarr.lock"
+    assert within(SOON, lambda: lock.exists() and lock.read_text())
+    first.kill(signal.SIGSTOP)
+    before = everything(data)
+    for arguments in ([], ["--decade", "1960"], ["--restart"], ["--export-only"]):
+        second = launcher.run("--data", data, *arguments)
+        fails(second, str(data), f"process {first.pid} on ")
+        assert second.seconds < 5
+    assert everything(data) == before
+    first.kill(signal.SIGCONT)
+    outcome = first.wait()
+    assert outcome.status == 0, outcome.stderr
+    assert tall.missing(data) == tall.wrong(data) == strays(data) == []
+
+
+def test_a_lock_left_by_a_killed_run_does_not_block(
+    tall: Films, tmp_path: Path, launcher: Launcher
+) -> None:
+    data = tall.copy(tmp_path / "data")
+    run = launcher.warm("--data", data)
+    lock = data / "similarities.zarr.lock"
+    assert within(SOON, lambda: lock.exists() and lock.read_text())
+    run.kill()
+    assert run.wait().status == -signal.SIGKILL
+    assert lock.read_text()
+    completes(launcher, tall, data)
+    assert lock.read_text() == ""
+
+
+# --- Another CPU kind
+
+
+def test_a_store_that_another_kind_of_cpu_began(data: Path, few: Films, launcher: Launcher) -> None:
+    launcher.run("--data", data, "--compute-only", machine="Abacus 1.0 wood")
+    (data / "similarities.zarr" / PARTS["similarities"]).unlink()
+    outcome = completes(launcher, few, data)
+    [warning] = outcome.stderr.splitlines()
+    for words in (
+        "genres 1920s",
+        "Abacus 1.0 wood",
+        "may round the last digit of a similarity differently",
+        "--restart --approach genres --decade 1920",
+    ):
+        assert words in warning
+
+
+# --- Hostile names
+
+
+APPROACHES = [
+    "two\nlines",
+    "\x1b[31mred",
+    "tab\there",
+    "x" * 200,
+    "\u202egnp.exe",
+    "back\\slash",
+    "__init__",
+    "-rf",
+    "zarr.json",
+    "c",
+    "lost.partial",
+    "lost.lock",
+    "plots_1920s.json",
+    "a b",
+    "ünïcødé 🎬",
+    "$(touch owned)",
+    "'; rm -rf ~; '",
+    "..\u2215..",
+    "%s%n{0}",
+]
+
+
+@pytest.mark.parametrize("approach", APPROACHES, ids=ascii)
+def test_no_name_of_an_approach_gets_out_of_the_data_folder_or_into_the_terminal(
+    approach: str, few: Films, tmp_path: Path, launcher: Launcher
+) -> None:
+    data = tmp_path / "data"
+    (data / "embeddings" / approach).mkdir(parents=True)
+    shutil.copy(few.embeddings / "genres" / "plots_1940s.json", data / "embeddings" / approach)
+    outcome = launcher.run("--data", data)
+    plain(outcome)
+    assert [path.name for path in tmp_path.iterdir()] == ["data"]
+    assert {path.name for path in data.iterdir()} <= {
+        "embeddings",
+        "similarities",
+        "similarities.zarr",
+        "similarities.zarr.lock",
+    }
+    if outcome.status:
+        fails(outcome)
+    else:
+        output = data / "similarities" / approach / "similarities_1940s.json"
+        assert output.read_bytes() == few.expected["similarities/genres/similarities_1940s.json"]
+        again = launcher.run("--data", data)
+        assert "1 decade up to date" in again.stdout, again
+
+
+def test_a_name_that_is_not_utf_8_is_refused(
+    few: Films, tmp_path: Path, launcher: Launcher
+) -> None:
+    folder = os.fsencode(tmp_path / "data" / "embeddings") + b"/latin\xe9"
+    os.makedirs(folder)
+    shutil.copy(few.embeddings / "genres" / "plots_1940s.json", os.fsdecode(folder))
+    outcome = launcher.run("--data", tmp_path / "data")
+    fails(outcome, "an approach cannot be called")
+    plain(outcome)
+
+
+def test_no_id_breaks_the_terminal_or_gets_out_of_the_output(
+    tmp_path: Path, launcher: Launcher
+) -> None:
+    data = tmp_path / "data"
+    path = data / "embeddings" / "genres" / "plots_1920s.json"
+    path.parent.mkdir(parents=True)
+    ids = ["../../etc/passwd", "a/b", "\x1b[31mred", "\x00", "\n", '"', "\\", "🎬", "é", "x" * 9999]
+    write_films(path, ids, 4, np.random.default_rng(0))
+    outcome = launcher.run("--data", data)
+    assert outcome.status == 0, outcome.stderr
+    plain(outcome)
+    output = data / "similarities" / "genres" / "similarities_1920s.json"
+    assert output.read_bytes() == notebook(path)
+    for bad in ("\x1b[31m-red", "\x1b[2J" + "y" * 9999 + "-", "\u202e-"):
+        write_films(path, [1, bad], 4, np.random.default_rng(0))
+        outcome = launcher.run("--data", data)
+        fails(outcome, str(path))
+        assert len(outcome.errors[0]) < 1000
+        plain(outcome)
+
+
+def test_no_name_in_a_store_breaks_the_terminal(data: Path, few: Films, launcher: Launcher) -> None:
+    launcher.run("--data", data)
+    store = data / "similarities.zarr"
+    for approach, decade in (("\x1b[31mred", "1920"), ("genres", "\x1b[31m"), ("genres", "..1")):
+        shutil.copytree(store / "genres" / "1940", store / approach / decade)
+    plain(launcher.run("--data", data))
+    plain(launcher.run("--data", data, "--status"))
+    plain(launcher.run("--data", data, "--verify"))
+    assert few.wrong(data) == []
+
+
+def plain(outcome: Outcome) -> None:
+    """Nothing that a terminal would take for a command, and no traceback."""
+    said = outcome.stdout + outcome.stderr
+    assert "Traceback" not in said
+    for line in said.split("\n"):
+        assert all(c.isprintable() for c in line), ascii(line)

@@ -1,0 +1,222 @@
+"""The work in counted steps: nothing is done, read or written more often than it must be."""
+
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import Disk, Listener
+from reference import expected, films, output_path, outputs, put, stamps
+
+import engine
+from engine.folder import DecadeName
+from engine.tasks import BlockTask, ReadTask
+
+SIZES = {"1990": 40, "2000": 300, "2010": 530, "2020": 3, "2030": 1}
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    for decade, n in SIZES.items():
+        put(tmp_path, "genres", decade, films(n))
+    return tmp_path
+
+
+def chunk_counts(counts: Counter[str]) -> Counter[str]:
+    # A partial file is how a chunk comes under its name at once.
+    return Counter(
+        {
+            path: n
+            for path, n in counts.items()
+            if "/similarities/c/" in path and not path.endswith(".partial")
+        }
+    )
+
+
+def stored_chunks(root: Path) -> set[str]:
+    files = (root / "similarities.zarr").rglob("*")
+    return {str(path) for path in files if "/similarities/c/" in str(path) and path.is_file()}
+
+
+def test_each_chunk_is_written_once_and_never_read_in_an_undisturbed_run(
+    root: Path, disk: Disk
+) -> None:
+    engine.run(root, workers=1)
+    assert outputs(root) == expected(root)
+    # One chunk up to 256 films, three up to 512, six up to 768.
+    assert len(stored_chunks(root)) == 1 + 3 + 6 + 1 + 0
+    assert chunk_counts(disk.writes) == Counter(dict.fromkeys(stored_chunks(root), 1))
+    assert chunk_counts(disk.reads) == Counter()
+
+
+def test_each_input_is_opened_once_and_parsed_once(
+    root: Path, disk: Disk, performed: list[tuple[Any, Any]]
+) -> None:
+    time.sleep(0.05)  # A file that was written this moment is opened again when it has settled.
+    engine.run(root, workers=1)
+    inputs = [str(path) for path in (root / "embeddings").rglob("*.json")]
+    assert len(inputs) == len(SIZES)
+    assert [disk.reads[path] for path in inputs] == [1] * len(SIZES)
+    read = Counter(task.name.decade for task, _ in performed if isinstance(task, ReadTask))
+    assert read == Counter(list(SIZES))
+
+
+def test_each_output_is_given_its_name_once(root: Path, disk: Disk) -> None:
+    engine.run(root, workers=1)
+    for decade in SIZES:
+        assert disk.writes[str(output_path(root, "genres", decade))] == 1
+
+
+def test_an_export_by_itself_reads_each_chunk_once_and_writes_none(root: Path, disk: Disk) -> None:
+    engine.run(root, workers=1, export=False)
+    assert outputs(root) == {}
+    disk.reads.clear()
+    disk.writes.clear()
+    engine.run(root, workers=1, compute=False)
+    assert outputs(root) == expected(root)
+    assert chunk_counts(disk.reads) == Counter(dict.fromkeys(stored_chunks(root), 1))
+    assert chunk_counts(disk.writes) == Counter()
+
+
+def test_on_finished_work_no_task_is_performed_and_no_input_parsed(
+    root: Path, disk: Disk, performed: list[tuple[Any, Any]]
+) -> None:
+    engine.run(root, workers=1)
+    performed.clear()
+    disk.reads.clear()
+    disk.writes.clear()
+    engine.run(root, workers=1)
+    assert performed == []
+    assert chunk_counts(disk.reads) == chunk_counts(disk.writes) == Counter()
+    # Hashed, to see whether they have changed.
+    assert max(disk.reads[str(path)] for path in (root / "embeddings").rglob("*.json")) == 1
+
+
+def test_a_resumed_run_performs_the_missing_row_block_alone(
+    root: Path, performed: list[tuple[Any, Any]]
+) -> None:
+    engine.run(root, workers=1, export=False)
+    folder = root / "similarities.zarr" / "genres" / "2010" / "similarities" / "c"
+    before = stamps(root / "similarities.zarr")
+    (folder / "1" / "2").unlink()
+    performed.clear()
+    summary = engine.run(root, workers=1, export=False)
+    assert [(task.name.decade, task.row_block) for task, _ in performed] == [("2010", 1)]
+    assert sum(decade.pairs_computed for decade in summary.decades) == 256 * 18
+    after = stamps(root / "similarities.zarr")
+    assert {name for name in before if before[name] != after[name]} == {
+        "genres/2010/similarities/c/1/2"
+    }
+
+
+def test_decades_are_dispatched_largest_first_and_their_row_blocks_in_order(
+    root: Path, performed: list[tuple[Any, Any]]
+) -> None:
+    engine.run(root, workers=1)
+    tasks = [(task.name.decade, task.row_block) for task, _ in performed if _is_block(task)]
+    assert tasks == [
+        ("2010", 0),
+        ("2010", 1),
+        ("2010", 2),
+        ("2000", 0),
+        ("2000", 1),
+        ("1990", 0),
+        ("2020", 0),
+    ]
+
+
+def _is_block(task: Any) -> bool:
+    return isinstance(task, BlockTask)
+
+
+def test_inputs_are_read_largest_first(root: Path, performed: list[tuple[Any, Any]]) -> None:
+    engine.run(root, workers=1)
+    read = [task.name.decade for task, _ in performed if isinstance(task, ReadTask)]
+    assert read == ["2010", "2000", "1990", "2020", "2030"]
+
+
+def test_progress_adds_up_to_the_work_announced(root: Path) -> None:
+    listener = Listener()
+    summary = engine.run(root, workers=1, progress=listener)
+    n_pairs = sum(n * (n - 1) // 2 for n in SIZES.values())
+    n_bytes = sum(path.stat().st_size for path in (root / "embeddings").rglob("*.json"))
+    assert listener.stages == [
+        ("reading", n_bytes, 0, "B"),
+        ("computing", n_pairs, 0, "pairs"),
+        ("exporting", n_pairs, 0, "pairs"),
+    ]
+    done: Counter[str] = Counter()
+    for name, amount in listener.advances:
+        done[name] += amount
+    assert done == {"reading": n_bytes, "computing": n_pairs, "exporting": n_pairs}
+    assert summary.ok
+    assert listener.closed == 1
+
+
+def test_progress_begins_where_an_earlier_run_ended(root: Path) -> None:
+    engine.run(root, workers=1, export=False)
+    folder = root / "similarities.zarr" / "genres" / "2010" / "similarities" / "c"
+    (folder / "0" / "2").unlink()
+    listener = Listener()
+    engine.run(root, workers=1, progress=listener)
+    n_pairs = sum(n * (n - 1) // 2 for n in SIZES.values())
+    missing = 256 * 18
+    assert listener.stages == [
+        ("computing", n_pairs, n_pairs - missing, "pairs"),
+        ("exporting", n_pairs, 0, "pairs"),
+    ]
+    assert sum(n for name, n in listener.advances if name == "computing") == missing
+
+
+def test_on_finished_work_there_is_no_progress_to_show(root: Path) -> None:
+    engine.run(root, workers=1)
+    listener = Listener()
+    engine.run(root, workers=1, progress=listener)
+    assert (listener.stages, listener.advances, listener.messages) == ([], [], [])
+
+
+@pytest.mark.parametrize("array", ["vectors", "ids"])
+def test_damage_in_what_was_read_is_mended_by_reading_again(root: Path, array: str) -> None:
+    engine.run(root, workers=1, export=False)
+    folder = root / "similarities.zarr" / "genres" / "2000"
+    (path,) = (path for path in (folder / array / "c").rglob("*") if path.is_file())
+    path.write_bytes(b"\0" + path.read_bytes()[1:-1] + b"\1")
+    (folder / "similarities" / "c" / "0" / "1").unlink()
+    listener = Listener()
+    summary = engine.run(root, workers=1, progress=listener)
+    assert summary.ok
+    assert outputs(root) == expected(root)
+    assert any(array in text and "again" in text for text in listener.messages)
+    by_name = {decade.name: decade for decade in summary.decades}
+    assert by_name[DecadeName("genres", "2010")].pairs_computed == 0
+
+
+def test_a_damaged_chunk_is_computed_again_and_said_in_one_line(root: Path) -> None:
+    engine.run(root, workers=1, export=False)
+    folder = root / "similarities.zarr" / "genres" / "2000" / "similarities" / "c"
+    (folder / "0" / "0").write_bytes(b"")
+    listener = Listener()
+    summary = engine.run(root, workers=1, progress=listener)
+    assert summary.ok
+    assert outputs(root) == expected(root)
+    (message,) = listener.messages
+    assert "1 damaged chunk computed again" in message
+    assert "genres 2000s" in message
+    computed = {decade.name.decade: decade.pairs_computed for decade in summary.decades}
+    assert computed == {**dict.fromkeys(SIZES, 0), "2000": 256 * 255 // 2}
+
+
+def test_a_store_begun_on_another_kind_of_machine_is_gone_on_with_and_said(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setattr("engine.tasks.machine", lambda: "openblas 0.2 Elsewhere")
+        engine.run(root, workers=1, export=False)
+    folder = root / "similarities.zarr" / "genres" / "2000" / "similarities" / "c"
+    (folder / "0" / "0").unlink()
+    listener = Listener()
+    engine.run(root, workers=1, progress=listener)
+    (message,) = listener.messages
+    assert "Elsewhere" in message
+    assert "--restart --approach genres --decade 2000" in message

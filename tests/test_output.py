@@ -1,0 +1,226 @@
+"""The unfinished output: any order of writing, any interruption, one and the same text."""
+
+import itertools
+import os
+import threading
+from pathlib import Path
+from random import Random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from engine.output import PartialOutput, checksum
+
+IDENTITY = "a1" * 32
+Blocks = list[list[bytes]]
+
+row = st.binary(min_size=1, max_size=9).map(lambda text: b", " + text)
+blocks = st.lists(st.lists(row, max_size=4), max_size=6)
+
+
+def begin(path: Path, blocks: Blocks, identity: str = IDENTITY) -> PartialOutput:
+    output = PartialOutput(path, identity, len(blocks))
+    output.prepare()
+    return output
+
+
+def publish(output: PartialOutput, index: int, rows: list[bytes]) -> None:
+    output.publish(index, sum(map(len, rows)), len(rows))
+
+
+def place(output: PartialOutput, index: int, rows: list[bytes]) -> None:
+    offset = output.offset(index, 0.0, lambda: True)
+    assert offset is not None
+    output.place(index, offset, rows, len(rows))
+
+
+def text(blocks: Blocks) -> bytes:
+    rows = list(itertools.chain.from_iterable(blocks))
+    return b"{" + b", ".join(row.removeprefix(b", ") for row in rows) + b"}"
+
+
+def finish(output: PartialOutput) -> tuple[os.stat_result, int]:
+    finished = output.finish()
+    assert finished is not None
+    output.appear()
+    return finished
+
+
+@given(blocks, st.randoms(use_true_random=False))
+def test_row_blocks_published_and_placed_in_any_order_make_the_text(
+    tmp_path_factory: pytest.TempPathFactory, blocks: Blocks, random: Random
+) -> None:
+    path = tmp_path_factory.mktemp("output") / "x.json"
+    output = begin(path, blocks)
+    order = list(range(len(blocks)))
+    random.shuffle(order)
+    for index in order:
+        publish(output, index, blocks[index])
+    random.shuffle(order)
+    for index in order:
+        place(output, index, blocks[index])
+    found, pairs = finish(output)
+    assert path.read_bytes() == text(blocks)
+    assert pairs == sum(map(len, blocks))
+    there = path.stat()
+    assert (found.st_size, found.st_mtime_ns) == (there.st_size, there.st_mtime_ns)
+    assert os.listdir(path.parent) == ["x.json"]
+
+
+@given(blocks, st.data())
+def test_an_interrupted_output_goes_on_where_it_was(
+    tmp_path_factory: pytest.TempPathFactory, blocks: Blocks, data: st.DataObject
+) -> None:
+    path = tmp_path_factory.mktemp("output") / "x.json"
+    output = begin(path, blocks)
+    n_published = data.draw(st.integers(0, len(blocks)))
+    for index in range(n_published):
+        publish(output, index, blocks[index])
+    placed = data.draw(st.sets(st.integers(0, max(0, n_published - 1)), max_size=n_published))
+    for index in placed:
+        place(output, index, blocks[index])
+    again = PartialOutput(path, IDENTITY, len(blocks))
+    assert again.prepare() == [index in placed for index in range(len(blocks))]
+    for index, rows in enumerate(blocks):
+        assert again.intact(index) == (index in placed)
+        if index not in placed:
+            publish(again, index, rows)
+            place(again, index, rows)
+    finish(again)
+    assert path.read_bytes() == text(blocks)
+
+
+ROWS: Blocks = [[b", a", b", bc"], [b", def"], [], [b", g", b", hij"]]
+
+
+@pytest.fixture
+def output(tmp_path: Path) -> PartialOutput:
+    """An output of which all is in place and which has not appeared."""
+    output = begin(tmp_path / "x.json", ROWS)
+    for index, rows in enumerate(ROWS):
+        publish(output, index, rows)
+        place(output, index, rows)
+    return output
+
+
+def test_no_row_blocks_give_an_empty_object(tmp_path: Path) -> None:
+    finish(begin(tmp_path / "x.json", []))
+    assert (tmp_path / "x.json").read_bytes() == b"{}"
+
+
+def test_nothing_stands_at_the_final_path_before_all_is_in_place(tmp_path: Path) -> None:
+    output = begin(tmp_path / "x.json", ROWS)
+    for index, rows in enumerate(ROWS):
+        assert output.finish() is None
+        publish(output, index, rows)
+        assert output.finish() is None
+        place(output, index, rows)
+    assert not output.final.exists()
+    finish(output)
+    assert output.final.read_bytes() == text(ROWS) == b"{a, bc, def, g, hij}"
+
+
+def test_an_older_output_stays_until_the_new_one_is_whole(tmp_path: Path) -> None:
+    (tmp_path / "x.json").write_bytes(b"old")
+    output = begin(tmp_path / "x.json", ROWS)
+    for index, rows in enumerate(ROWS):
+        publish(output, index, rows)
+        place(output, index, rows)
+        assert output.final.read_bytes() == b"old"
+    finish(output)
+    assert output.final.read_bytes() == text(ROWS)
+
+
+@pytest.mark.parametrize(("identity", "n"), [("b2" * 32, 4), (IDENTITY, 5)])
+def test_what_was_made_from_something_else_is_begun_anew(
+    output: PartialOutput, identity: str, n: int
+) -> None:
+    other = PartialOutput(output.final, identity, n)
+    assert other.placed() == [False] * n
+    assert other.prepare() == [False] * n
+    assert other.text.read_bytes() == b""
+
+
+@pytest.mark.parametrize("lost", ["text", "lengths"])
+def test_an_output_that_lost_one_of_its_files_is_begun_anew(
+    output: PartialOutput, lost: str
+) -> None:
+    getattr(output, lost).unlink()
+    assert output.prepare() == [False] * 4
+
+
+def test_a_flipped_bit_is_noticed_in_the_row_block_where_it_is(output: PartialOutput) -> None:
+    whole = output.text.read_bytes()
+    owner = [0] * 6 + [1] * 5 + [3] * 8
+    for at, index in enumerate(owner[: len(whole)]):
+        damaged = bytearray(whole)
+        damaged[at] ^= 4
+        output.text.write_bytes(damaged)
+        intact = [output.intact(k) for k in range(4)]
+        if at:  # the brace at the beginning is written when the text is finished
+            assert intact == [k != index for k in range(4)]
+    output.text.write_bytes(whole)
+    assert all(output.intact(k) for k in range(4))
+
+
+def test_a_text_that_is_cut_short_is_noticed(output: PartialOutput) -> None:
+    os.truncate(output.text, 8)
+    assert [output.intact(k) for k in range(4)] == [True, False, True, False]
+
+
+def test_the_place_of_a_row_block_is_known_when_all_before_it_have_published(
+    tmp_path: Path,
+) -> None:
+    output = begin(tmp_path / "x.json", ROWS)
+    publish(output, 0, ROWS[0])
+    publish(output, 2, ROWS[2])
+    places = [output.offset(index, 0.0, lambda: True) for index in range(4)]
+    assert places == [0, 7, None, None]
+    publish(output, 1, ROWS[1])
+    assert [output.offset(index, 0.0, lambda: True) for index in range(4)] == [0, 7, 12, 12]
+
+
+def test_a_row_block_waits_for_those_before_it(tmp_path: Path) -> None:
+    output = begin(tmp_path / "x.json", ROWS)
+    publisher = threading.Timer(0.05, publish, (output, 0, ROWS[0]))
+    publisher.start()
+    assert output.offset(1, 30.0, lambda: True) == 7
+    publisher.join()
+
+
+def test_nobody_waits_for_a_row_block_that_will_not_come(tmp_path: Path) -> None:
+    output = begin(tmp_path / "x.json", ROWS)
+    output.abandon(0)
+    assert output.offset(1, 3600.0, lambda: True) is None
+    # The next run takes it up again.
+    assert output.prepare() == [False] * 4
+    publish(output, 0, ROWS[0])
+    assert output.offset(1, 3600.0, lambda: True) == 7
+
+
+def test_nobody_waits_for_a_run_that_is_gone(tmp_path: Path) -> None:
+    assert begin(tmp_path / "x.json", ROWS).offset(1, 3600.0, lambda: False) is None
+
+
+def test_an_output_that_is_deleted_while_it_is_written_is_an_error(tmp_path: Path) -> None:
+    output = begin(tmp_path / "x.json", ROWS)
+    output.discard()
+    assert os.listdir(tmp_path) == []
+    with pytest.raises(FileNotFoundError):
+        output.offset(0, 0.0, lambda: True)
+
+
+def test_checksums_of_the_finished_file_are_those_of_its_row_blocks(output: PartialOutput) -> None:
+    offsets = [output.offset(index, 0.0, lambda: True) for index in range(4)]
+    before = [
+        checksum(output.text, offset or 0, sum(map(len, rows)))
+        for offset, rows in zip(offsets, ROWS, strict=True)
+    ]
+    finish(output)
+    after = [
+        checksum(output.final, offset or 0, sum(map(len, rows)))
+        for offset, rows in zip(offsets, ROWS, strict=True)
+    ]
+    assert before == after
+    assert checksum(output.final, 0, 10**6) == -1

@@ -1,0 +1,183 @@
+"""What is done and what is left, judged by nothing but what lies in the folders."""
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+from reference import films, output_path, put, stamps
+
+import engine
+from engine.errors import EngineError
+from engine.folder import DataFolder, DecadeName
+from engine.plan import DecadeState, Settings, choose, look
+from engine.store import Store
+
+NAME = DecadeName("genres", "1990")
+N_PAIRS = 300 * 299 // 2
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """A finished decade of three chunks, and another."""
+    put(tmp_path, "genres", "1990", films(300))
+    put(tmp_path, "genres", "2000", films(5))
+    engine.run(tmp_path, workers=1)
+    return tmp_path
+
+
+def store_of(root: Path) -> Store:
+    return Store(str(root / "similarities.zarr"))
+
+
+def state_of(
+    root: Path, settings: Settings | None = None, *, input_needed: bool = True
+) -> DecadeState:
+    folder, store = DataFolder(root), store_of(root)
+    (state,) = look(folder, store, [NAME], settings or Settings(), input_needed=input_needed)
+    return state
+
+
+def chunk_file(root: Path, row: int, column: int) -> Path:
+    folder = root / "similarities.zarr" / "genres" / "1990" / "similarities" / "c"
+    return folder / str(row) / str(column)
+
+
+def test_finished_work_is_finished(root: Path) -> None:
+    state = state_of(root)
+    assert state.computed
+    assert state.exported
+    assert (state.n_pairs, state.pairs_stored, state.missing) == (N_PAIRS, N_PAIRS, ())
+    assert (state.note, state.error) == ("", "")
+
+
+def test_to_look_changes_nothing(root: Path) -> None:
+    before = stamps(root)
+    state_of(root)
+    state_of(root, Settings("gemm", True, 0.5))
+    assert stamps(root) == before
+
+
+def test_a_decade_that_was_never_read_is_to_be_read(tmp_path: Path) -> None:
+    put(tmp_path, "genres", "1990", films(3))
+    store_of(tmp_path).create()
+    state = state_of(tmp_path)
+    assert (state.record, state.note, state.error, state.n_pairs) == (None, "", "", 0)
+
+
+@pytest.mark.parametrize(
+    ("lost", "missing", "pairs"),
+    [
+        ([(0, 1)], (0,), 256 * 44),
+        ([(1, 1)], (1,), 44 * 43 // 2),
+        ([(0, 0), (0, 1)], (0,), 256 * 44 + 256 * 255 // 2),
+        ([(0, 0), (0, 1), (1, 1)], (0, 1), N_PAIRS),
+    ],
+)
+def test_what_is_missing_is_counted_in_pairs_and_row_blocks(
+    root: Path, lost: list[tuple[int, int]], missing: tuple[int, ...], pairs: int
+) -> None:
+    for row, column in lost:
+        chunk_file(root, row, column).unlink()
+    state = state_of(root)
+    assert not state.computed
+    assert state.missing == missing
+    assert state.pairs_stored == N_PAIRS - pairs
+    whole = {(0, 0), (0, 1)} <= set(lost), (1, 1) in lost
+    assert (state.fresh(0), state.fresh(1)) == whole
+
+
+def test_an_output_that_is_gone_cut_or_newer_does_not_count(root: Path) -> None:
+    output = output_path(root, "genres", "1990")
+    found = output.stat()
+    os.utime(output, ns=(found.st_atime_ns, found.st_mtime_ns + 1))
+    assert not state_of(root).exported
+    os.utime(output, ns=(found.st_atime_ns, found.st_mtime_ns))
+    assert state_of(root).exported
+    os.truncate(output, found.st_size - 1)
+    os.utime(output, ns=(found.st_atime_ns, found.st_mtime_ns))
+    assert not state_of(root).exported
+    output.unlink()
+    assert not state_of(root).exported
+    assert state_of(root).computed
+
+
+def test_an_output_of_other_pairs_does_not_count(root: Path) -> None:
+    state = state_of(root, Settings(min_similarity=0.5))
+    assert state.computed
+    assert not state.exported
+
+
+@pytest.mark.parametrize(
+    ("settings", "word"),
+    [(Settings("gemm"), "--kernel dot"), (Settings("dot", True), "--normalize")],
+)
+def test_what_was_computed_with_other_settings_does_not_count(
+    root: Path, settings: Settings, word: str
+) -> None:
+    state = state_of(root, settings)
+    assert state.record is None
+    assert word in state.note
+
+
+def test_an_input_counts_by_its_content_and_not_by_its_time_stamp(root: Path) -> None:
+    path = root / "embeddings" / "genres" / "plots_1990s.json"
+    found = path.stat()
+    os.utime(path, ns=(1, 1))
+    assert state_of(root).computed
+    content = path.read_bytes()
+    digit = content.index(b"0.") + 2
+    other = b"1" if content[digit : digit + 1] != b"1" else b"2"
+    path.write_bytes(content[:digit] + other + content[digit + 1 :])
+    os.utime(path, ns=(found.st_atime_ns, found.st_mtime_ns))
+    assert path.stat().st_size == found.st_size
+    assert path.read_bytes() != content
+    state = state_of(root)
+    assert state.record is None
+    assert "has changed" in state.note
+    assert str(path) in state.note
+
+
+def test_an_input_that_is_gone_is_an_error_unless_the_store_is_enough(root: Path) -> None:
+    (root / "embeddings" / "genres" / "plots_1990s.json").unlink()
+    assert "plots_1990s.json" in state_of(root).error
+    state = state_of(root, input_needed=False)
+    assert state.error == ""
+    assert state.computed
+
+
+@pytest.mark.parametrize("file", ["zarr.json", "similarities/zarr.json", "ids/zarr.json"])
+def test_damaged_metadata_means_to_read_again(root: Path, file: str) -> None:
+    (root / "similarities.zarr" / "genres" / "1990" / file).write_text("{")
+    output_path(root, "genres", "1990").unlink()
+    state = state_of(root)
+    assert state.record is None
+    assert "damaged" in state.note
+
+
+def test_the_states_come_in_the_order_of_the_names(root: Path) -> None:
+    names = [DecadeName("genres", "2000"), NAME, DecadeName("genres", "2000")]
+    states = look(DataFolder(root), store_of(root), names, Settings())
+    assert [state.name for state in states] == names
+
+
+def test_chosen_are_the_decades_with_an_input_or_in_the_store(root: Path) -> None:
+    put(root, "embedding", "1910", films(2))
+    shutil.rmtree(root / "embeddings" / "genres")
+    folder, store = DataFolder(root), store_of(root)
+    everything = [DecadeName("embedding", "1910"), NAME, DecadeName("genres", "2000")]
+    assert choose(folder, store, None, None, True) == everything
+    assert choose(folder, store, None, None, False) == everything[:1]
+    assert choose(folder, store, ["genres"], ["1990"], True) == [NAME]
+
+
+def test_without_any_input_the_error_says_where_embeddings_belong(tmp_path: Path) -> None:
+    with pytest.raises(EngineError, match=r"embeddings.*synthesize\.py") as caught:
+        choose(DataFolder(tmp_path), store_of(tmp_path), None, None, False)
+    assert str(tmp_path / "embeddings") in str(caught.value)
+
+
+def test_a_choice_of_an_approach_and_a_decade_that_do_not_meet_is_an_error(root: Path) -> None:
+    put(root, "embedding", "1910", films(2))
+    with pytest.raises(EngineError, match="1910"):
+        choose(DataFolder(root), store_of(root), ["genres"], ["1910"], True)

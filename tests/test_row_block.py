@@ -1,0 +1,125 @@
+"""One row-block, stored or computed, whole or in part: the same cells and the same text."""
+
+import itertools
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from reference import films, put
+
+import engine
+from engine.errors import EngineError
+from engine.folder import DecadeName
+from engine.row_block import Films, cells, opened, rows
+from engine.store import Store
+
+NAME = DecadeName("genres", "1990")
+N = 300  # two row-blocks, three chunks
+
+
+def opened_films(root: Path, n: int = N, d: int = 3) -> Films:
+    put(root, NAME.approach, NAME.decade, films(n, d))
+    engine.run(root, workers=1, export=False)
+    store = Store(str(root / "similarities.zarr"))
+    record = store.record(NAME)
+    assert record is not None
+    return opened(store.location, NAME, record.identity)
+
+
+@pytest.fixture
+def decade(tmp_path: Path) -> Films:
+    return opened_films(tmp_path)
+
+
+def chunk_file(root: Path, row: int, column: int) -> Path:
+    folder = root / "similarities.zarr" / "genres" / "1990" / "similarities" / "c"
+    return folder / str(row) / str(column)
+
+
+def triangle(first: int, last: int) -> list[float]:
+    vectors = np.array(list(films(N, 3).values()))
+    pairs = itertools.combinations(range(N), 2)
+    return [float(vectors[i] @ vectors[j]) for i, j in pairs if first <= i < last]
+
+
+def read(decade: Films, index: int, *, fresh: bool = False, compute: bool = True) -> list[float]:
+    found = cells(decade.stored, index, fresh=fresh, compute=compute)
+    return [float(x) for x in found.values[~np.isnan(found.values)]]
+
+
+def test_stored_cells_are_read_and_nothing_is_computed(decade: Films) -> None:
+    found = [cells(decade.stored, index, fresh=False, compute=True) for index in range(2)]
+    assert [(f.pairs_computed, f.damaged, f.missing) for f in found] == [(0, (), ())] * 2
+    assert read(decade, 0) == triangle(0, 256)
+    assert read(decade, 1) == triangle(256, N)
+
+
+def test_cells_that_are_not_stored_are_computed_and_stored(tmp_path: Path, decade: Films) -> None:
+    content = chunk_file(tmp_path, 0, 1).read_bytes()
+    chunk_file(tmp_path, 0, 1).unlink()
+    found = cells(decade.stored, 0, fresh=False, compute=True)
+    assert [(chunk.row, chunk.column) for chunk in found.missing] == [(0, 1)]
+    assert found.pairs_computed == 256 * 44
+    assert chunk_file(tmp_path, 0, 1).read_bytes() == content
+    assert read(decade, 0, compute=False) == triangle(0, 256)
+
+
+def test_damaged_cells_are_computed_and_stored_again(tmp_path: Path, decade: Films) -> None:
+    content = chunk_file(tmp_path, 0, 0).read_bytes()
+    damaged = bytearray(content)
+    damaged[8 * 256 * 9 + 8 * 200] ^= 1
+    chunk_file(tmp_path, 0, 0).write_bytes(damaged)
+    found = cells(decade.stored, 0, fresh=False, compute=True)
+    assert [(chunk.row, chunk.column) for chunk in found.damaged] == [(0, 0)]
+    assert found.pairs_computed == 256 * 255 // 2
+    assert chunk_file(tmp_path, 0, 0).read_bytes() == content
+    assert read(decade, 0, compute=False) == triangle(0, 256)
+
+
+def test_cells_that_may_not_be_computed_are_told_apart_and_left_out(
+    tmp_path: Path, decade: Films
+) -> None:
+    chunk_file(tmp_path, 0, 0).write_bytes(b"")
+    chunk_file(tmp_path, 0, 1).unlink()
+    found = cells(decade.stored, 0, fresh=False, compute=False)
+    assert [(chunk.row, chunk.column) for chunk in found.damaged] == [(0, 0)]
+    assert [(chunk.row, chunk.column) for chunk in found.missing] == [(0, 1)]
+    assert found.pairs_computed == 0
+    assert np.isnan(found.values).all()
+    assert not chunk_file(tmp_path, 0, 1).exists()
+
+
+def test_a_fresh_row_block_is_computed_without_a_look(tmp_path: Path, decade: Films) -> None:
+    assert read(decade, 0, fresh=True) == triangle(0, 256)
+
+
+@pytest.mark.parametrize("x", [None, -2.0, 0.0, 0.5, 2.0])
+def test_rows_are_the_text_of_their_pairs_and_know_its_length(
+    decade: Films, x: float | None
+) -> None:
+    ids = list(films(N, 3))
+    vectors = np.array(list(films(N, 3).values()))
+    for index, (first, last) in enumerate([(0, 256), (256, N)]):
+        found = cells(decade.stored, index, fresh=False, compute=False)
+        lines = list(rows(decade, found, x))
+        texts = [line.text(decade) for line in lines]
+        assert [line.length for line in lines] == [len(text) for text in texts]
+        wanted = {
+            f"{ids[i]}-{ids[j]}": float(vectors[i] @ vectors[j])
+            for i, j in itertools.combinations(range(N), 2)
+            if first <= i < last and (x is None or vectors[i] @ vectors[j] >= x)
+        }
+        assert sum(line.n_pairs for line in lines) == len(wanted)
+        assert b"{" + b"".join(texts)[2:] + b"}" == json.dumps(wanted).encode()
+
+
+def test_a_decade_that_was_begun_again_is_not_opened_as_what_it_was(tmp_path: Path) -> None:
+    old = opened_films(tmp_path).stored.record.identity
+    put(tmp_path, NAME.approach, NAME.decade, films(9))
+    engine.run(tmp_path, workers=1)
+    with pytest.raises(EngineError, match="begun again"):
+        opened(str(tmp_path / "similarities.zarr"), NAME, "00" * 32)
+    opened.cache_clear()
+    with pytest.raises(EngineError, match="begun again"):
+        opened(str(tmp_path / "similarities.zarr"), NAME, old)

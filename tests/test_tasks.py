@@ -1,0 +1,239 @@
+"""A task: small, told apart from what came later, and the same however often it is done."""
+
+import dataclasses
+import itertools
+import json
+import pickle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import Listener
+from reference import films, output_path, outputs, put, stamps
+
+import engine
+from engine.folder import DecadeName
+from engine.output import PartialOutput
+from engine.store import Store
+from engine.tasks import BlockTask, ReadTask, machine, perform
+
+NAME = DecadeName("genres", "1990")
+
+
+def read_task(root: Path, normalize: bool = False) -> ReadTask:
+    Store(str(root / "x.zarr")).create()
+    path = root / "embeddings" / "genres" / "plots_1990s.json"
+    return ReadTask(str(root / "x.zarr"), NAME, path, "dot", normalize)
+
+
+def block_tasks(
+    root: Path, n: int, d: int = 3, *, output: bool = True, **changes: Any
+) -> list[BlockTask]:
+    """The tasks of a decade that has been read."""
+    put(root, NAME.approach, NAME.decade, films(n, d))
+    task = read_task(root)
+    record = perform(task).record
+    assert record is not None
+    final = root / "x.json"
+    partial = PartialOutput(final, record.output_identity(None), record.grid.n_row_blocks)
+    partial.prepare()
+    return [
+        BlockTask(
+            **{
+                "store": task.store,
+                "name": NAME,
+                "identity": record.identity,
+                "row_block": block.index,
+                "row_block_pairs": block.n_pairs,
+                "fresh": True,
+                "compute": True,
+                "output": partial if output else None,
+                "placed": False,
+                "min_similarity": None,
+                **changes,
+            }
+        )
+        for block in record.grid.row_blocks()
+    ]
+
+
+def test_a_task_is_a_few_hundred_bytes_whatever_the_size_of_the_decade(
+    tmp_path: Path, performed: list[tuple[Any, Any]]
+) -> None:
+    put(tmp_path, "genres", "1990", films(500, 64))
+    put(tmp_path, "genres", "2000", films(5, 2))
+    engine.run(tmp_path, workers=1)
+    assert len(performed) == 2 + 2 + 1
+    for task, result in performed:
+        assert len(pickle.dumps(task)) < 1500 + len(str(tmp_path))
+        assert len(pickle.dumps(result)) < 4000 + 2 * len(str(tmp_path))
+        assert pickle.loads(pickle.dumps(task)) == task
+
+
+def test_reading_twice_gives_the_same_vectors_and_forgets_what_was_made_of_them(
+    tmp_path: Path,
+) -> None:
+    tasks = block_tasks(tmp_path, 20, output=False)
+    for task in tasks:
+        perform(task)
+    store = Store(tasks[0].store)
+    assert store.chunks(NAME) == {(0, 0)}
+    again = perform(read_task(tmp_path))
+    assert again.record is not None
+    assert again.record.identity != tasks[0].identity
+    assert store.chunks(NAME) == set()
+    assert store.open(NAME).vectors.tolist() == list(films(20, 3).values())
+
+
+@pytest.mark.parametrize("times", [1, 2, 3])
+def test_a_row_block_may_be_done_any_number_of_times(tmp_path: Path, times: int) -> None:
+    first, second = block_tasks(tmp_path, 300)
+    for task in [first] * times + [second] * times + [first]:
+        assert perform(task).error is None
+    output = first.output
+    assert output is not None
+    assert output.finish() is not None
+    output.appear()
+    vectors = np.array(list(films(300, 3).values()))
+    wanted = {
+        f"{a}-{b}": float(vectors[i] @ vectors[j])
+        for (i, a), (j, b) in itertools.combinations(enumerate(films(300, 3)), 2)
+    }
+    assert (tmp_path / "x.json").read_bytes() == json.dumps(wanted).encode()
+
+
+def test_a_row_block_that_is_stored_and_in_place_is_not_touched(tmp_path: Path) -> None:
+    tasks = block_tasks(tmp_path, 300)
+    results = [perform(task) for task in tasks]
+    assert [result.pairs_computed for result in results] == [256 * 171.5, 44 * 43 / 2]
+    before = stamps(tmp_path)
+    for task in tasks:
+        again = perform(dataclasses.replace(task, fresh=False, placed=True))
+        assert (again.error, again.pairs_computed, again.pairs_exported) == (None, 0, 0)
+    assert stamps(tmp_path) == before
+
+
+def test_a_text_that_is_said_to_be_in_place_and_is_not_is_written_again(tmp_path: Path) -> None:
+    tasks = block_tasks(tmp_path, 300)
+    for task in tasks:
+        perform(task)
+    output = tasks[0].output
+    assert output is not None
+    whole = output.text.read_bytes()
+    output.text.write_bytes(whole[:1000] + b"?" + whole[1001:])
+    for task in tasks:
+        assert perform(dataclasses.replace(task, fresh=False, placed=True)).error is None
+    assert output.text.read_bytes() == whole
+
+
+def test_a_task_that_comes_too_late_does_nothing(tmp_path: Path) -> None:
+    (old,) = block_tasks(tmp_path, 20)
+    (new,) = block_tasks(tmp_path, 20)
+    store = tmp_path / "x.zarr"
+    before = stamps(store)
+    result = perform(old)
+    assert "begun again" in str(result.error)
+    assert result.pairs_computed == 0
+    assert stamps(store) == before
+    assert perform(new).error is None
+
+
+def test_rows_wait_for_their_place_without_end_only_until_it_cannot_come(tmp_path: Path) -> None:
+    first, second = block_tasks(tmp_path, 300)
+    assert first.output
+    first.output.abandon(0)
+    result = perform(second)
+    assert result.again
+    assert result.error is None
+    assert result.pairs_computed == 44 * 43 // 2  # what was computed is kept
+
+
+def test_to_export_what_is_not_stored_is_an_error_that_says_which_chunk(tmp_path: Path) -> None:
+    first, second = block_tasks(tmp_path, 300, compute=False, fresh=False)
+    for task, place in ((first, "row 0, column 0"), (second, "row 1, column 1")):
+        error = str(perform(task).error)
+        assert "is missing" in error
+        assert place in error
+    assert Store(first.store).chunks(NAME) == set()
+
+
+@pytest.mark.parametrize("array", ["vectors", "ids"])
+def test_damage_in_what_was_read_asks_for_reading_again(tmp_path: Path, array: str) -> None:
+    (task,) = block_tasks(tmp_path, 20)
+    folder = tmp_path / "x.zarr" / "genres" / "1990" / array / "c"
+    (path,) = (path for path in folder.rglob("*") if path.is_file())
+    path.write_bytes(b"\0" + path.read_bytes()[1:-1] + b"\0")
+    result = perform(task)
+    assert result.reread
+    assert array in str(result.error)
+
+
+def test_an_input_that_cannot_be_read_is_a_sentence_in_the_result(tmp_path: Path) -> None:
+    result = perform(read_task(tmp_path))
+    assert result.record is None
+    assert "plots_1990s.json" in str(result.error)
+    assert "Traceback" in result.details
+    assert "Traceback" not in str(result.error)
+
+
+def test_a_vector_of_zeros_cannot_be_scaled_to_unit_length(tmp_path: Path) -> None:
+    put(tmp_path, "genres", "1990", {"1": [0.6, 0.8], "77": [0.0, -0.0]})
+    result = perform(read_task(tmp_path, normalize=True))
+    assert "'77'" in str(result.error)
+    assert "plots_1990s.json" in str(result.error)
+    assert perform(read_task(tmp_path)).error is None
+
+
+def test_the_norms_are_told_as_they_were_read(tmp_path: Path) -> None:
+    vectors = {"1": [0.6, 0.8], "2": [0.3, 0.4], "3": [1.0009, 0.0], "4": [1.002, 0.0]}
+    put(tmp_path, "genres", "1990", vectors)
+    for normalize in (False, True):
+        record = perform(read_task(tmp_path, normalize)).record
+        assert record is not None
+        assert record.n_off_norm == 2
+        assert (record.norm_min, record.norm_max) == (0.5, 1.002)
+        assert record.machine == machine() != ""
+
+
+@pytest.mark.parametrize("n", [8192, 8193, 16385])
+def test_row_blocks_of_wide_decades_hold_the_notebook_s_values(tmp_path: Path, n: int) -> None:
+    tasks = block_tasks(tmp_path, n, 2, output=False)
+    some = [tasks[0], tasks[len(tasks) // 2], tasks[-1]]
+    for task in some:
+        assert perform(task).pairs_computed == task.row_block_pairs
+    stored = Store(tasks[0].store).open(NAME)
+    vectors = np.array(list(films(n, 2).values()))
+    random = np.random.default_rng(n)
+    for task in some:
+        block = stored.record.grid.row_block(task.row_block)
+        for chunk in stored.record.grid.chunks(task.row_block):
+            values = stored.read(chunk)
+            assert values is not None
+            assert int((~np.isnan(values)).sum()) == chunk.n_pairs
+            for i, j in zip(
+                random.integers(block.start, block.stop, 50),
+                random.integers(chunk.left, chunk.right, 50),
+                strict=True,
+            ):
+                found = values[i - chunk.start, j - chunk.left]
+                assert np.isnan(found) if j <= i else found == vectors[i] @ vectors[j]
+
+
+def test_each_row_block_is_one_task_no_larger_than_its_bound(
+    tmp_path: Path, performed: list[tuple[Any, Any]]
+) -> None:
+    for decade, n in (("1990", 700), ("2000", 257), ("2010", 2)):
+        put(tmp_path, "genres", decade, films(n))
+    listener = Listener()
+    engine.run(tmp_path, workers=1, progress=listener)
+    blocks = [task for task, _ in performed if isinstance(task, BlockTask)]
+    assert [task.row_block_pairs for task in blocks] == [
+        # rows of 699, 698, ... pairs, 256 of them at a time
+        *(256 * 699 - 255 * 128, 256 * 443 - 255 * 128, 187 * 188 // 2),
+        256 * 257 // 2,
+        1,
+    ]
+    assert max(task.row_block_pairs for task in blocks) <= 2**21
+    assert len(outputs(tmp_path)) == 3
+    assert output_path(tmp_path, "genres", "2010").exists()
