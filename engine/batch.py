@@ -1,5 +1,6 @@
 """The run as one call: `run` computes what is missing of the selected decades and exports it."""
 
+import math
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -13,7 +14,7 @@ from engine.job import DecadeSummary, Job
 from engine.kernel import KERNELS, KernelName
 from engine.lock import locked
 from engine.plan import Settings, choose
-from engine.pool import cpus, no_worker_left
+from engine.pool import cpus, no_worker_left, sweep_after
 from engine.progress import Progress
 from engine.store import Store
 from engine.tasks import BlockTask, Result
@@ -114,6 +115,10 @@ def run(
         raise ValueError("there is nothing to do without compute and without export")
     if workers is not None and workers < 1:
         raise ValueError(f"workers must be at least 1, not {workers}")
+    if restart and not compute:
+        raise ValueError("restart forgets what an export without compute would need")
+    if min_similarity is not None and math.isnan(min_similarity):
+        raise ValueError("min_similarity must be a number, not NaN")
     begin = time.perf_counter()
     folder = DataFolder(Path(data))
     place = Store(str(folder.default_store if store is None else store))
@@ -128,7 +133,9 @@ def run(
         )
     if (usable := cpus()) < (workers or 1):
         progress.message(f"{workers} workers were asked for; {usable} are used, one for each CPU")
-    with locked(place):
+    with locked(place) as killed:
+        if killed:
+            sweep_after(killed)
         place.create()
         place.sweep()
         if restart:

@@ -3,6 +3,7 @@
 import argparse
 import dataclasses
 import json
+import math
 import os
 import sys
 import traceback
@@ -84,7 +85,7 @@ def parser() -> argparse.ArgumentParser:
     add(
         "--min-similarity",
         metavar="X",
-        type=float,
+        type=_number,
         help="export only the pairs at or above X (default: every pair)",
     )
     add(
@@ -103,6 +104,16 @@ def _positive(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 on")
     return int(text)
+
+
+def _number(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if math.isnan(number):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number")
+    return number
 
 
 def _year(text: str) -> str:
@@ -128,6 +139,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser().parse_args(arguments)
     if options.json and not options.status:
         parser().error("--json goes with --status")
+    if options.restart and (options.export_only or options.status or options.verify):
+        parser().error("--restart goes with a run that computes")
     progress = TerminalProgress(quiet=options.quiet, verbose=options.verbose)
     return stoppably(lambda: _guarded(options, progress), lambda: _farewell(progress))
 

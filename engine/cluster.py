@@ -16,7 +16,7 @@ from uuid import uuid4
 import joblib
 
 import engine
-from engine.cluster_backend import ClusterBackend
+from engine.cluster_backend import ClusterBackend, closed
 from engine.cluster_connection import connection, told
 from engine.cluster_worker import Site, look, perform_for, site
 from engine.errors import ClusterError
@@ -94,8 +94,8 @@ class Cluster:
             pre_dispatch="4*n_jobs",
         )
         calls = (joblib.delayed(perform_for)(site(), task) for task in tasks)
-        with told(self.address):
-            for result, there in parallel(calls):
+        with told(self.address), closed(parallel(calls)) as results:
+            for result, there in results:
                 self._mention(there)
                 yield result
 

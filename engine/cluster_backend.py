@@ -1,9 +1,10 @@
 """joblib's Dask backend, with the ends that joblib would wait for in vain."""
 
 import threading
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import CancelledError, Future
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from joblib._dask import DaskDistributedBackend
@@ -13,6 +14,17 @@ _WATCH_SECONDS = 2
 
 class NoWorkerLeftError(Exception):
     """For some time there has been nobody to perform the tasks."""
+
+
+@contextmanager
+def closed(results: Generator[Any, None, None]) -> Iterator[Iterator[Any]]:
+    """Close the results of a call in the end, without a word of the tasks that are cancelled."""
+    try:
+        yield results
+    finally:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            results.close()
 
 
 class ClusterBackend(DaskDistributedBackend):  # type: ignore[misc]

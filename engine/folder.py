@@ -91,7 +91,7 @@ class DataFolder:
             return []
         except OSError as error:
             raise EngineError(
-                f"{shown(str(error.filename))}: cannot be listed ({error.strerror}); "
+                f"{shown(str(error.filename), 300)}: cannot be listed ({error.strerror}); "
                 "a folder of embeddings was expected, one sub-folder for each approach"
             ) from None
         return sorted(names, key=lambda name: (name.approach, int(name.decade), name.decade))
@@ -106,19 +106,27 @@ def check_approach(approach: str, folder: Path) -> None:
         For a name that is empty, hidden, reserved by zarr (``__…``), too long, not UTF-8, or
         holds a slash or characters that cannot be printed.
     """
-    if (
-        not approach
-        or approach.startswith((".", "__"))
-        or len(approach.encode(errors="replace")) > _LONGEST_NAME
-        or not approach.isprintable()
-        or "/" in approach
-        or "\\" in approach
-    ):
+    if not _can_be_approach(approach):
         raise EngineError(
-            f"{shown(str(folder))}: an approach cannot be called {shown(approach)!r}; a folder "
-            f"name of at most {_LONGEST_NAME} printable characters was expected, without slashes "
-            "and not beginning with '.' or '__': rename the folder"
+            f"{shown(str(folder), 300)}: an approach cannot be called {shown(approach)!r}; a "
+            f"folder name of at most {_LONGEST_NAME} printable characters was expected, without "
+            "slashes and not beginning with '.' or '__': rename the folder"
         )
+
+
+def _can_be_approach(name: str) -> bool:
+    return (
+        name.isprintable()
+        and 0 < len(name.encode()) <= _LONGEST_NAME
+        and not name.startswith((".", "__"))
+        and "/" not in name
+        and "\\" not in name
+    )
+
+
+def can_be_decade(approach: str, decade: str) -> bool:
+    """Whether a group of a store can be that of a decade of this engine."""
+    return _can_be_approach(approach) and _INPUT_NAME.fullmatch(f"plots_{decade}s.json") is not None
 
 
 def select(
@@ -144,9 +152,15 @@ def select(
                 raise EngineError(
                     f"there is no {kind} {shown(word)!r}; found: {there}; check --{kind} and --data"
                 )
-    return [
+    selected = [
         name
         for name in names
         if (not approaches or name.approach in approaches)
         and (not decades or name.decade in decades)
     ]
+    if not selected:
+        raise EngineError(
+            f"of {' and '.join(map(shown, approaches or ()))} there is no decade "
+            f"{' or '.join(map(shown, decades or ()))}; check --approach and --decade"
+        )
+    return selected

@@ -63,6 +63,8 @@ class Job:
     states: dict[DecadeName, DecadeState] = field(default_factory=dict)
     outstanding: dict[DecadeName, int] = field(default_factory=dict)
     """Row-blocks of each decade that this round has still to hear of."""
+    introduced: set[DecadeName] = field(default_factory=set)
+    """Decades of which was said what is worth knowing."""
     rereads: dict[DecadeName, int] = field(default_factory=dict)
     deaths: int = 0
     rounds: int = 0
@@ -115,8 +117,9 @@ class Job:
     def _introduce(self, state: DecadeState, record: Record) -> None:
         summary = self.summaries[state.name]
         summary.n_films, summary.n_pairs = record.n_films, record.grid.n_pairs
-        if summary.up_to_date or self.rounds:
+        if summary.up_to_date or state.name in self.introduced:
             return
+        self.introduced.add(state.name)
         if record.n_off_norm:
             habit = "were scaled to unit length" if record.normalize else "are used as they are"
             self.progress.message(

@@ -41,10 +41,12 @@ def similarities(
         (r, c); NaN where a cell is no pair.
     """
     values = np.empty((len(rows), len(columns)))
-    if kernel == "dot":
-        _dot(rows, columns, diagonal, values)
-    else:
-        np.matmul(rows, columns.T, out=values)
+    # What leaves the range of a float is infinite or NaN, there as in the notebook.
+    with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+        if kernel == "dot":
+            _dot(rows, columns, diagonal, values)
+        else:
+            np.matmul(rows, columns.T, out=values)
     if diagonal + len(rows) > 0:
         i, j = np.ogrid[: len(rows), : len(columns)]
         values[j <= diagonal + i] = np.nan

@@ -2,11 +2,12 @@
 
 import hashlib
 import os
+import re
 import socket
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import IO
@@ -30,8 +31,13 @@ def lock_path(store: Store) -> Path:
 
 
 @contextmanager
-def locked(store: Store) -> Iterator[None]:
+def locked(store: Store) -> Iterator[int | None]:
     """Hold the store; the operating system gives it back however the process ends.
+
+    Yields
+    ------
+    int or None
+        Number of the process that held it before, if that was killed and ran on this machine.
 
     Raises
     ------
@@ -41,7 +47,7 @@ def locked(store: Store) -> Iterator[None]:
     path = lock_path(store)
     path.parent.mkdir(parents=True, exist_ok=True)
     # Opened without truncating: whoever comes second must be able to read who holds it.
-    with open(path, "a+", encoding="utf-8") as file:
+    with open(path, "a+", encoding="utf-8", errors="replace") as file:
         if not _acquired(file, portalocker.LOCK_EX):
             raise LockedError(
                 f"{store.location}: another run is at work on this store "
@@ -49,19 +55,22 @@ def locked(store: Store) -> Iterator[None]:
                 "stop it, then run the command again"
             )
         file.seek(0)
-        file.truncate()
-        file.write(
-            f"process {os.getpid()} on {socket.gethostname()} since "
-            f"{datetime.now().astimezone():%Y-%m-%d %H:%M:%S}"
-        )
-        file.flush()
+        left = re.match(rf"process (\d+) on {re.escape(socket.gethostname())} ", file.read())
+        file.truncate(0)
+        with suppress(OSError):  # A full disk keeps nobody from finding that all is done.
+            os.write(file.fileno(), _introduction().encode())
         try:
-            yield
+            yield int(left[1]) if left else None
         finally:
             # Emptied, not deleted: another run may have opened it already and would then hold a
             # lock on a file that nobody else can find.
             file.truncate(0)
             portalocker.unlock(file)
+
+
+def _introduction() -> str:
+    now = datetime.now().astimezone()
+    return f"process {os.getpid()} on {socket.gethostname()} since {now:%Y-%m-%d %H:%M:%S}"
 
 
 def holder(store: Store) -> str | None:
@@ -92,6 +101,6 @@ def _acquired(file: IO[str], mode: portalocker.LockFlags, seconds: float = 0.3) 
 
 def _told(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8").strip()
+        return path.read_text(encoding="utf-8", errors="replace").strip()
     except OSError:
         return ""

@@ -15,14 +15,18 @@ import errno
 import os
 import struct
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import google_crc32c
 
 _HEADER = 64
 _SLOT = struct.Struct("<qqq")  # length + 1, checksum + 1, pairs of the text; 0: not known yet
+_SLOT_SIZE = _SLOT.size + 4  # and a checksum of its own: all other places follow from a length
+_UNKNOWN = (0, 0, 0)
 _ABANDONED = -1
 _PIECE = 2**22
 _POLL = 0.002
@@ -69,11 +73,11 @@ class PartialOutput:
             self.final.parent.mkdir(parents=True, exist_ok=True)
             self.discard()
             self.text.touch()
-            self.lengths.write_bytes(self.identity.encode() + bytes(self.n_row_blocks * _SLOT.size))
+            self.lengths.write_bytes(self.identity.encode() + bytes(self.n_row_blocks * _SLOT_SIZE))
             return [False] * self.n_row_blocks
         for index, (length, _, _) in enumerate(slots):
             if length == _ABANDONED:
-                self._write_slot(index, 0, 0, 0)
+                self._write_slot(index, *_UNKNOWN)
         return self.placed()
 
     def placed(self) -> list[bool]:
@@ -90,12 +94,15 @@ class PartialOutput:
         except FileNotFoundError:
             return None
         if (
-            len(content) != _HEADER + self.n_row_blocks * _SLOT.size
+            len(content) != _HEADER + self.n_row_blocks * _SLOT_SIZE
             or content[:_HEADER] != self.identity.encode()
             or not self.text.exists()
         ):
             return None
-        return list(_SLOT.iter_unpack(content[_HEADER:]))
+        return [
+            _unpacked(content[at : at + _SLOT_SIZE])
+            for at in range(_HEADER, len(content), _SLOT_SIZE)
+        ]
 
     def discard(self) -> None:
         """Delete what is unfinished."""
@@ -111,9 +118,10 @@ class PartialOutput:
         return slots
 
     def _write_slot(self, index: int, length: int, checksum: int, pairs: int) -> None:
-        with open(self.lengths, "r+b", buffering=0) as file:
-            file.seek(_HEADER + index * _SLOT.size)
-            file.write(_SLOT.pack(length, checksum, pairs))
+        slot = _SLOT.pack(length, checksum, pairs)
+        slot += google_crc32c.value(slot).to_bytes(4, "little")
+        with open(self.lengths, "r+b", buffering=0) as file, _naming(self.lengths):
+            _write(file.fileno(), slot, _HEADER + index * _SLOT_SIZE)
 
     def publish(self, index: int, length: int, pairs: int) -> None:
         """Say how long the text of a row-block is, in bytes, and how many pairs are in it."""
@@ -152,7 +160,7 @@ class PartialOutput:
     def place(self, index: int, offset: int, rows: Iterable[bytes], pairs: int) -> None:
         """Write the text of a row-block to its place and note its checksum."""
         found = length = 0
-        with open(self.text, "r+b", buffering=0) as file:
+        with open(self.text, "r+b", buffering=0) as file, _naming(self.final):
             for row in rows:
                 if offset + length == 0:
                     # The file begins with "{" where every other pair has ", " before it.
@@ -185,7 +193,7 @@ class PartialOutput:
         if any(length <= 0 or checksum <= 0 for length, checksum, _ in slots):
             return None
         total = max(2, sum(length - 1 for length, _, _ in slots))
-        with open(self.text, "r+b", buffering=0) as file:
+        with open(self.text, "r+b", buffering=0) as file, _naming(self.final):
             _write(file.fileno(), b"{", 0)
             _write(file.fileno(), b"}", total - 1)
             file.truncate(total)
@@ -201,6 +209,22 @@ class PartialOutput:
         finally:
             os.close(folder)
         self.lengths.unlink(missing_ok=True)
+
+
+def _unpacked(slot: bytes) -> tuple[int, int, int]:
+    if google_crc32c.value(slot[: _SLOT.size]) != int.from_bytes(slot[_SLOT.size :], "little"):
+        return _UNKNOWN
+    return cast("tuple[int, int, int]", _SLOT.unpack_from(slot))
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Have errors of writing (a full disk) say which file was written."""
+    try:
+        yield
+    except OSError as error:
+        error.filename = error.filename or str(path)
+        raise
 
 
 def _write(descriptor: int, data: bytes, offset: int) -> None:

@@ -2,20 +2,30 @@
 
 import math
 import os
+import shutil
 import signal
+import tempfile
 import threading
 import time
 import warnings
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager
 from multiprocessing import resource_tracker
+from pathlib import Path
 from typing import TypeVar
 
 import joblib
 from joblib.externals.loky import get_reusable_executor
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 
-__all__ = ["TerminatedWorkerError", "cpus", "no_worker_left", "perform_all", "worth"]
+__all__ = [
+    "TerminatedWorkerError",
+    "cpus",
+    "no_worker_left",
+    "perform_all",
+    "sweep_after",
+    "worth",
+]
 
 _START_SECONDS = 0.5
 """What it costs to start a worker process: Python, numpy and zarr are imported."""
@@ -126,6 +136,24 @@ def no_worker_left() -> Iterator[None]:
     finally:
         if _starts != before:  # To ask for the executor would make one where there is none.
             stop_workers()
+
+
+def sweep_after(run: int) -> None:
+    """Delete what the pool of a run that was killed has left in memory.
+
+    These are semaphores and empty folders, named after the process, which loky's resource tracker
+    deletes unless it was killed, too.
+    """
+    try:
+        os.kill(run, 0)
+    except ProcessLookupError:
+        for folder in {"/dev/shm", tempfile.gettempdir()}:
+            for stray in Path(folder).glob(f"sem.loky-{run}-*"):
+                stray.unlink(missing_ok=True)
+            for stray in Path(folder).glob(f"joblib_memmapping_folder_{run}_*"):
+                shutil.rmtree(stray, ignore_errors=True)
+    except PermissionError:
+        pass  # The number is somebody else's now.
 
 
 def _begin_worker(parent: int) -> None:

@@ -57,7 +57,8 @@ class Record:
 
     def output_identity(self, min_similarity: float | None) -> str:
         """Fingerprint of the output that is made of these values."""
-        return digest({"values": self.identity, "min_similarity": min_similarity})
+        # JSON has no infinity.
+        return digest({"values": self.identity, "min_similarity": repr(min_similarity)})
 
 
 def digest(content: dict[str, Any]) -> str:

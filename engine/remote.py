@@ -20,7 +20,7 @@ from zarr.storage import FsspecStore
 
 from engine.errors import StoreError
 
-_SECRET = re.compile(r"(?<=://)[^/@]*:[^/@]*(?=@)|(?<=[?&])[^=&]+=[^&]*")
+_SECRET = re.compile(r"(?<=://)[^/@]*:[^/@]*(?=@)|(?<=[?&])[^=&\s]+=[^&\s'\"]*")
 _MISSING = (FileNotFoundError, IsADirectoryError, NotADirectoryError)
 _AT_ONCE = 64
 """Deletions on their way at the same time."""

@@ -98,7 +98,7 @@ def cells(stored: StoredDecade, index: int, *, fresh: bool, compute: bool) -> Ce
         found = None if fresh else stored.read(chunk)
         if found is None and not fresh:
             damaged.append(chunk)
-        elif found is None or not _complete(chunk, found):
+        elif found is None or not _complete(stored, chunk, found):
             missing.append(chunk)
             found = None
         if found is None and compute:
@@ -109,10 +109,11 @@ def cells(stored: StoredDecade, index: int, *, fresh: bool, compute: bool) -> Ce
     return Cells(block, values, computed, tuple(damaged), tuple(missing))
 
 
-def _complete(chunk: Chunk, values: NDArray[np.float64]) -> bool:
-    # zarr gives NaN for a chunk that is not there. A pair that is NaN by itself (infinity less
-    # infinity) is computed at each reading; it comes out the same.
-    return int(np.isnan(values).sum()) == values.size - chunk.n_pairs
+def _complete(stored: StoredDecade, chunk: Chunk, values: NDArray[np.float64]) -> bool:
+    # zarr gives NaN for a chunk that is not there; a pair may also be NaN by itself (infinity
+    # less infinity).
+    n_values = values.size - int(np.isnan(values).sum())
+    return n_values == chunk.n_pairs or stored.has(chunk)
 
 
 def _computed(stored: StoredDecade, chunk: Chunk) -> NDArray[np.float64]:

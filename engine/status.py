@@ -40,7 +40,7 @@ class DecadeStatus:
     output_pairs: int | None
     """Pairs in the output: fewer than `n_pairs` with `min_similarity`."""
     min_similarity: float | None
-    """With which the output was made."""
+    """With which the output was made, even if the next run makes another."""
     next: str
     """``"nothing"``, ``"read"`` (and compute and export), ``"compute"`` (and export),
     ``"export"`` or ``"fail"``."""
@@ -106,6 +106,8 @@ def _status(state: DecadeState, settings: Settings) -> DecadeStatus:
     elif record:
         placed = state.partial(settings).placed()
         exported = sum(block.n_pairs for block in state.row_blocks() if placed[block.index])
+        # A run at work has come further since its chunks were listed.
+        exported = min(exported, state.pairs_stored)
     return DecadeStatus(
         name=state.name,
         input=state.input,
@@ -121,10 +123,16 @@ def _status(state: DecadeState, settings: Settings) -> DecadeStatus:
         output_bytes=export.size if export else None,
         output_written=_iso(export.mtime_ns) if export else None,
         output_pairs=export.n_pairs if export else None,
-        min_similarity=export.min_similarity if export else None,
+        min_similarity=_min_similarity(state),
         next=_next(state),
         reason=state.error or state.note,
     )
+
+
+def _min_similarity(state: DecadeState) -> float | None:
+    if state.record and state.record.export and state.output.exists():
+        return state.record.export.min_similarity
+    return None
 
 
 def _next(state: DecadeState) -> str:

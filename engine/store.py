@@ -25,10 +25,11 @@ from zarr.abc.store import Store as ZarrStore
 from zarr.codecs import BytesCodec, Crc32cCodec
 from zarr.core.buffer import default_buffer_prototype
 from zarr.core.sync import sync
+from zarr.errors import ContainsArrayError
 
 from engine.blocks import Chunk
 from engine.errors import StoreError
-from engine.folder import DecadeName
+from engine.folder import DecadeName, can_be_decade
 from engine.record import Export, Record, digest
 from engine.remote import RemoteStore, checked, open_remote
 
@@ -111,14 +112,13 @@ class Store:
                 f"{self.location}: is a file where the folder of a zarr store was expected: "
                 "choose another --store or move the file"
             ) from None
+        except ContainsArrayError:
+            raise self._of_something_else("is an array") from None
         except (ValueError, KeyError, TypeError):
             return False  # A root that cannot be parsed holds nothing but the format: made anew.
         found = root.attrs.get(_FORMAT_KEY)
         if found is None and any(True for _ in root):
-            raise StoreError(
-                f"{self.location}: is a zarr store of something else (it has no "
-                f"{_FORMAT_KEY}); nothing was changed: choose another --store"
-            )
+            raise self._of_something_else(f"has no {_FORMAT_KEY}")
         if found is not None and (not isinstance(found, int) or found > FORMAT):
             raise StoreError(
                 f"{self.location}: was written in format {found!r}, and this version of the "
@@ -127,6 +127,12 @@ class Store:
             )
         return True
 
+    def _of_something_else(self, why: str) -> StoreError:
+        return StoreError(
+            f"{self.location}: is a zarr store of something else (it {why}); nothing was changed: "
+            "choose another --store"
+        )
+
     def _foreign(self) -> bool:
         """Whether something lies there that is not to be touched."""
         if self.path is None:
@@ -134,7 +140,11 @@ class Store:
             return not named_so and bool(_listed(open_remote(self.location), ""))
         if not self.path.is_dir():
             return self.path.exists()
-        return self.path.suffix != ".zarr" and any(self.path.iterdir())
+        if (self.path / ".zgroup").exists() or (self.path / ".zarray").exists():  # zarr v2
+            return True
+        # The first write to a store may have been killed.
+        there = [entry for entry in self.path.iterdir() if entry.suffix != ".partial"]
+        return self.path.suffix != ".zarr" and bool(there)
 
     def create(self) -> None:
         """Make the store unless it is there; see `exists` for what is raised."""
@@ -154,8 +164,9 @@ class Store:
             for approach in _listed(store, "")
             if not approach.startswith(".")  # A note.
             for decade in _listed(store, approach)
+            if can_be_decade(approach, decade)
             # Behind a URL nothing is empty, and each look costs a request.
-            if self.path is None or _listed(store, f"{approach}/{decade}")
+            and (self.path is None or _listed(store, f"{approach}/{decade}"))
         )
 
     def _keys(self, prefix: str) -> Iterable[str]:
@@ -257,7 +268,8 @@ class Store:
         """Delete the temporary files of writes that were killed."""
         if self.path is not None:
             for stray in self.path.rglob("*.partial"):
-                stray.unlink(missing_ok=True)
+                if not stray.is_dir():  # An approach may be called so.
+                    stray.unlink(missing_ok=True)
 
     def open(self, name: DecadeName) -> "StoredDecade":
         """Open a decade whose record is there.
@@ -274,6 +286,8 @@ class Store:
             group = zarr.open_group(self._root.store, path=name.group, mode=self._mode, **_PLAIN)
             with zarr.config.set(_CONFIG):
                 arrays = {key: cast("zarr.Array[Any]", group[key]) for key in _ARRAYS}
+            if not all(isinstance(array, zarr.Array) for array in arrays.values()):
+                raise TypeError
         except (FileNotFoundError, ValueError, KeyError, TypeError):
             raise DamagedError("the metadata of an array") from None
         n, d, grid = record.n_films, record.n_dimensions, record.grid
@@ -283,11 +297,13 @@ class Store:
             "ids": (n,),
         }
         for key, array in arrays.items():
-            if (
-                array.shape != expected[key]
-                or (key != "ids" and array.dtype != np.float64)
-                or not any(isinstance(codec, Crc32cCodec) for codec in array.compressors)
-            ):
+            as_written = array.shape == expected[key] and array.compressors == (Crc32cCodec(),)
+            if key != "ids":
+                as_written &= array.dtype == np.float64
+                as_written &= array.serializer == BytesCodec(endian="little")
+                # Another value would be taken for that of a chunk that is missing.
+                as_written &= bool(np.isnan(array.fill_value))
+            if not as_written:
                 raise DamagedError(f"the metadata of {key}")
         if arrays["similarities"].chunks != (grid.height, grid.width):
             raise DamagedError("the metadata of similarities")
@@ -313,7 +329,7 @@ class StoredDecade:
         """
         ids = [str(film) for film in self._whole("ids")]
         if len(set(ids)) != len(ids):  # zarr gives "" for each of a chunk that is missing.
-            raise DamagedError("the chunk of ids")
+            raise DamagedError("a chunk of ids")
         return ids
 
     @cached_property
@@ -358,6 +374,11 @@ class StoredDecade:
     def write(self, chunk: Chunk, values: NDArray[np.float64]) -> None:
         """Write a whole chunk of similarities, in one step."""
         self.arrays["similarities"][chunk.start : chunk.stop, chunk.left : chunk.right] = values
+
+    def has(self, chunk: Chunk) -> bool:
+        """Whether a chunk of similarities is there, damaged or not."""
+        array = self.arrays["similarities"]
+        return sync(array.store.exists(f"{array.path}/c/{chunk.row}/{chunk.column}"))
 
     def expected(self) -> Iterator[Chunk]:
         """All chunks that hold a pair."""

@@ -5,6 +5,7 @@ it needs from the store and writes only what it owns, so that doing it again, la
 gives the same. What goes wrong with one decade comes back as a sentence in the result.
 """
 
+import math
 import os
 import time
 import traceback
@@ -13,20 +14,23 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import cast
 
 import numpy as np
+from numpy.typing import NDArray
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from engine.errors import EngineError
 from engine.folder import DecadeName
 from engine.kernel import KernelName
 from engine.output import PartialOutput
-from engine.reading import InputError, read_embeddings
+from engine.reading import InputError, read_embeddings, shown
 from engine.record import Record
 from engine.row_block import cells, opened, rows
 from engine.store import DamagedError, Store
 
 NORM_TOLERANCE = 1e-3
+_LEAST_SQUARE = 1e-280
 _PATIENCE = 60.0
 
 
@@ -132,14 +136,14 @@ def machine() -> str:
 def _read(task: ReadTask) -> Result:
     embeddings = read_embeddings(task.input)
     vectors = embeddings.vectors
-    norms = np.sqrt(np.vecdot(vectors, vectors))
+    norms = _norms(vectors)
     off = np.abs(norms - 1) > NORM_TOLERANCE
     if task.normalize and len(norms):
-        if not norms.all():
-            film = embeddings.ids[int(np.flatnonzero(norms == 0)[0])]
+        if len(bad := np.flatnonzero((norms == 0) | ~np.isfinite(norms))):
+            what = "is all zeros" if norms[bad[0]] == 0 else "is longer than a float can hold"
             raise EngineError(
-                f"{task.input}: the vector of {film!r} is all zeros and cannot be scaled to unit "
-                "length: correct it, or run without --normalize"
+                f'{task.input}: the vector of id "{shown(embeddings.ids[bad[0]])}" {what} and '
+                "cannot be scaled to unit length: correct it, or run without --normalize"
             )
         vectors /= norms[:, None]
     record = Record(
@@ -156,6 +160,15 @@ def _read(task: ReadTask) -> Result:
     )
     Store(task.store).begin(task.name, embeddings.ids, vectors, record)
     return Result(task, 0.0, record=record)
+
+
+def _norms(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
+    with np.errstate(over="ignore", under="ignore"):
+        squares = np.vecdot(vectors, vectors)
+    norms = np.sqrt(squares)
+    for film in np.flatnonzero(~((squares > _LEAST_SQUARE) & np.isfinite(squares))):
+        norms[film] = math.hypot(*vectors[film])  # Squares leave the range of a float, lengths not.
+    return cast("NDArray[np.float64]", norms)
 
 
 def _finish_row_block(task: BlockTask) -> Result:

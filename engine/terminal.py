@@ -1,5 +1,6 @@
 """What a person sees: bars and messages while a run works, a table when it is done."""
 
+import os
 import sys
 import time
 from collections.abc import Sequence
@@ -16,10 +17,12 @@ from engine.status import DecadeStatus, Status
 
 _LINE_SECONDS = 10.0
 """Between two lines of progress where there are no bars."""
+_WIDGETS = any(base.__module__ == "tqdm.notebook" for base in tqdm.__mro__)
+"""This is a notebook, which shows bars though it is no terminal."""
 
 
 class TerminalProgress(Progress):
-    """Bars on a terminal, a line now and then elsewhere, and messages, all on stderr.
+    """Bars on a terminal or in a notebook, elsewhere a line now and then; and messages.
 
     Parameters
     ----------
@@ -29,6 +32,10 @@ class TerminalProgress(Progress):
         Tracebacks after errors.
     stream
         Where to; stderr by default.
+
+    Examples
+    --------
+    >>> summary = engine.run("data", progress=TerminalProgress())  # doctest: +SKIP
     """
 
     def __init__(
@@ -41,18 +48,23 @@ class TerminalProgress(Progress):
         self.total: dict[str, int] = {}
         self._bars: dict[str, Any] = {}
         self._units: dict[str, str] = {}
+        self._begun: dict[str, tuple[float, int]] = {}
         self._said = time.monotonic()
+        # Where the cursor cannot go up, several bars would become a heap of lines.
+        movable = self.stream.isatty() and os.environ.get("TERM") != "dumb"
+        self._shows_bars = movable or (_WIDGETS and stream is None)
 
     def stage(self, name: str, total: int, done: int, unit: str) -> None:
         """Open the bar of a stage, or set it back to where the stage stands."""
         self.total[name], self.done[name], self._units[name] = total, done, unit
+        self._begun[name] = time.monotonic(), done
         if self.quiet:
             return
         if name == "computing" and "reading" in self._bars:
             self._bars.pop("reading").close()
         if name in self._bars:
             self._bars.pop(name).close()
-        if self.stream.isatty():
+        if self._shows_bars:
             self._bars[name] = tqdm(
                 total=total,
                 initial=done,
@@ -75,14 +87,21 @@ class TerminalProgress(Progress):
             self._bars[name].update(self.done[name] - self._bars[name].n)
         elif not self.quiet and time.monotonic() - self._said > _LINE_SECONDS:
             self._said = time.monotonic()
-            print(self.standing(), file=self.stream, flush=True)
+            if line := self.standing():
+                print(line, file=self.stream, flush=True)
 
     def standing(self) -> str:
-        """How far each stage has come, in one line."""
-        return "; ".join(
-            f"{name} {100 * self.done[name] // max(1, total)} % of {total:,} {self._units[name]}"
-            for name, total in self.total.items()
-        )
+        """How far each stage that is not done has come, and the time left, in one line."""
+        parts, unit, left = [], "", 0.0
+        for name, total in self.total.items():
+            if (done := self.done[name]) < total:
+                repeated, unit = unit == self._units[name], self._units[name]
+                amount = f"{total:,}" if repeated else f"{total:,} {unit}"
+                parts.append(f"{name} {100 * done // total} % of {amount}")
+                begin, before = self._begun[name]
+                seconds = time.monotonic() - begin
+                left = max(left, seconds * (total - done) / max(1, done - before))
+        return f"{', '.join(parts)}; {tqdm.format_interval(left)} left" if parts else ""
 
     def message(self, text: str) -> None:
         """Write a message above the bars."""
@@ -140,7 +159,7 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]], left: int = 2) -> 
 
 def summary_table(summary: Summary) -> str:
     """Set what a run did in a table, one row a decade, and a last line with the sums."""
-    head = ("approach", "decade", "films", "pairs", "computed", "resumed", "JSON", "seconds")
+    head = ("approach", "decade", "films", "pairs", "computed", "resumed", "JSON", "secs")
     rows = [_summary_row(decade) for decade in summary.decades]
     lines = [table(head, rows)]
     finished = [decade for decade in summary.decades if not decade.error]
@@ -148,7 +167,7 @@ def summary_table(summary: Summary) -> str:
     failed = len(summary.decades) - len(finished)
     written = sum(decade.output_bytes or 0 for decade in finished)
     idle = all(decade.up_to_date for decade in summary.decades)
-    above = "" if (x := summary.min_similarity) is None else f" (pairs at or above {x:g})"
+    above = "" if (x := summary.min_similarity) is None else f" (pairs ≥ {x:g})"
     lines.append(
         f"{_count(len(finished), 'decade')} {'up to date' if idle else 'done'}, "
         f"{pairs:,} pairs"
@@ -168,7 +187,7 @@ def _summary_row(decade: DecadeSummary) -> tuple[str, ...]:
         done = (f"{decade.pairs_computed:,}", f"{decade.pairs_resumed:,}")
     known = decade.n_films or not decade.error
     return (
-        shown(decade.name.approach, 14),
+        shown(decade.name.approach, 13),
         f"{decade.name.decade}s",
         f"{decade.n_films:,}" if known else "",
         f"{decade.n_pairs:,}" if known else "",
@@ -182,17 +201,13 @@ def status_table(status: Status) -> str:
     """Set what is there in a table for each approach, and below it what needs a word more."""
     head = ("decade", "films", "pairs", "computed", "exported", "JSON", "written", "next run")
     parts = [f"{status.store}: {status.holder} is at work on it" if status.holder else ""]
+    # One table, cut up, so that the columns of all approaches stand below one another.
+    head_line, *lines = table(head, list(map(_status_row, status.decades)), left=1).splitlines()
     for approach in sorted({decade.name.approach for decade in status.decades}):
-        decades = [decade for decade in status.decades if decade.name.approach == approach]
-        rows = [_status_row(decade) for decade in decades]
-        folder = shown(str(decades[0].input.parent), 100)
-        parts.append(f"{folder}\n{table(head, rows, left=1)}")
-    words = [
-        f"{decade.name}: exported with --min-similarity {decade.min_similarity:g}, "
-        f"{decade.output_pairs:,} pairs"
-        for decade in status.decades
-        if decade.min_similarity is not None
-    ]
+        part = [k for k, decade in enumerate(status.decades) if decade.name.approach == approach]
+        folder = shown(str(status.decades[part[0]].input.parent), 100)
+        parts.append("\n".join([folder, head_line, *(lines[k] for k in part)]))
+    words = _filtered(status.decades)
     words += [decade.reason for decade in status.decades if decade.reason]
     parts.append("\n".join(words))
     todo = [decade for decade in status.decades if decade.next not in ("nothing", "fail")]
@@ -206,6 +221,27 @@ def status_table(status: Status) -> str:
         + (f", {_count(unread, 'file')} to read first" if unread else "")
     )
     return "\n\n".join(part for part in parts if part)
+
+
+def _filtered(decades: Sequence[DecadeStatus]) -> list[str]:
+    """Say which outputs hold the strong pairs alone, a line for each threshold."""
+    words = []
+    thresholds = {x for decade in decades if (x := decade.min_similarity) is not None}
+    for x in sorted(thresholds):
+        those = [decade for decade in decades if decade.min_similarity == x]
+        kept = [decade for decade in those if decade.output_pairs is not None]
+        if kept:
+            pairs = sum(decade.output_pairs or 0 for decade in kept)
+            words.append(
+                f"{_count(len(kept), 'decade')} exported with --min-similarity {x:g}: "
+                f"{pairs:,} of {sum(decade.n_pairs or 0 for decade in kept):,} pairs"
+            )
+        if n := len(those) - len(kept):
+            words.append(
+                f"{_count(n, 'output')} made with --min-similarity {x:g}; this run would make "
+                f"{'it' if n == 1 else 'them'} anew"
+            )
+    return words
 
 
 def _status_row(decade: DecadeStatus) -> tuple[str, ...]:

@@ -7,12 +7,16 @@ with an address of its own, and nothing but a bridge between them.
 import contextlib
 import importlib.util
 import os
+import re
+import shlex
 import shutil
 import signal
 import socket
 import subprocess
 import sys
 import time
+import urllib.parse
+import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,17 +30,22 @@ SLOW = """
 import time
 from engine import row_block
 def slow(*arguments, fast=row_block.similarities):
-    time.sleep(0.25)
+    time.sleep(0.15)
     return fast(*arguments)
 row_block.similarities = slow
 """
 """For `dask worker --preload`: time to kill something before everything is computed."""
 
 
+def not_installed(*modules: str) -> str:
+    """Name those of some modules that are not installed."""
+    return ", ".join(name for name in modules if importlib.util.find_spec(name) is None)
+
+
 def needs(*modules: str) -> pytest.MarkDecorator:
     """Skip when a package of an extra is not installed."""
-    missing = [module for module in modules if importlib.util.find_spec(module) is None]
-    return pytest.mark.skipif(bool(missing), reason=f"{', '.join(missing)} not installed")
+    missing = not_installed(*modules)
+    return pytest.mark.skipif(bool(missing), reason=f"{missing} not installed")
 
 
 def within(what: Callable[[], bool], seconds: float = PATIENCE) -> None:
@@ -56,9 +65,17 @@ class Machine:
 
     address: str = "127.0.0.1"
     namespace: str = ""
+    hidden: Path | None = None
+    """A folder of this machine that is empty there."""
 
     def command(self, words: Sequence[str]) -> list[str]:
         """Write a command so that it runs there."""
+        words = list(words)
+        if self.hidden:
+            script = (
+                f"mount -t tmpfs none {shlex.quote(str(self.hidden))} && exec {shlex.join(words)}"
+            )
+            words = ["unshare", "--mount", "sh", "-c", script]
         return [*(["ip", "netns", "exec", self.namespace] if self.namespace else []), *words]
 
 
@@ -156,12 +173,33 @@ class Command:
         self.process.wait()
 
 
+def run(
+    data: Path,
+    *arguments: object,
+    prepare: str = "",
+    machine: Machine | None = None,
+    **environment: str,
+) -> Command:
+    """Start the command line on a data folder, after some Python."""
+    code = f"import sys; {prepare}\nfrom engine.cli import main; sys.exit(main(sys.argv[1:]))"
+    words = [sys.executable, "-W", "error", "-c", code, "--data", *map(str, [data, *arguments])]
+    log = data.with_name(f"{data.name}-{sum(1 for _ in data.parent.glob('*.log'))}.log")
+    return Command((machine or Machine()).command(words), log, environment)
+
+
+def free_port() -> int:
+    """Find a port that nobody listens to."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
 @dataclass
 class Cluster:
     """A scheduler and workers, started with the `dask` command line."""
 
     folder: Path
-    machines: Sequence[Machine] = (Machine(), Machine(), Machine())
+    machines: list[Machine] = field(default_factory=lambda: [Machine()] * 4)
     """Of the scheduler, then of each worker."""
     environment: dict[str, str] = field(default_factory=dict)
     commands: dict[str, Command] = field(default_factory=dict)
@@ -178,14 +216,12 @@ class Cluster:
         self.commands[name] = Command(command, log, {**self.environment, **more})
         return self.commands[name]
 
-    def scheduler(self) -> None:
+    def scheduler(self, *options: str) -> None:
         """Start the scheduler, at the address where it was before, if it was."""
         if not self._port:
-            with socket.socket() as free:
-                free.bind(("127.0.0.1", 0))
-                self._port = free.getsockname()[1]
+            self._port = free_port()
         words = ["scheduler", "--host", self.machines[0].address, "--port", str(self._port)]
-        command = self._start("scheduler", self.machines[0], [*words, "--no-dashboard"])
+        command = self._start("scheduler", self.machines[0], [*words, "--no-dashboard", *options])
         within(lambda: "Scheduler at:" in command.said())
 
     def worker(self, number: int, *options: str, **environment: str) -> None:
@@ -204,6 +240,10 @@ class Cluster:
             command = self.commands[f"worker{number}"]
             within(lambda command=command: "Registered to:" in command.said())  # type: ignore[misc]
 
+    def alive(self, name: str) -> bool:
+        """Whether the scheduler or a worker runs."""
+        return name in self.commands and self.commands[name].process.poll() is None
+
     def kill(self, name: str) -> None:
         """Kill the scheduler or a worker."""
         self.commands[name].end()
@@ -214,3 +254,48 @@ class Cluster:
             command.kill()
         for command in self.commands.values():
             command.process.wait()
+
+
+SECRETS = {"AWS_ACCESS_KEY_ID": "AKIAOFNOBODYATALL", "AWS_SECRET_ACCESS_KEY": "hunter2/hunter2"}
+
+
+class Bucket:
+    """A bucket of an S3-compatible server at an address of this machine."""
+
+    def __init__(self, folder: Path, address: str = "127.0.0.1") -> None:
+        self.endpoint = f"http://{address}:{free_port()}"
+        self.environment = {
+            **SECRETS,
+            "AWS_ENDPOINT_URL": self.endpoint,
+            "AWS_DEFAULT_REGION": "us-east-1",
+            "AWS_EC2_METADATA_DISABLED": "true",
+        }
+        port = self.endpoint.rpartition(":")[2]
+        words = [sys.executable, "-m", "moto.server", "-H", address, "-p", port]
+        self.server = Command(words, folder / f"bucket-{port}.log", {})
+        within(self._answers)
+        self.ask("PUT", "")
+
+    def _answers(self) -> bool:
+        with contextlib.suppress(OSError), urllib.request.urlopen(self.endpoint):
+            return True
+        return False
+
+    def ask(self, method: str, key: str, content: bytes | None = None) -> bytes:
+        """Make a request about the bucket or a key in it."""
+        url = f"{self.endpoint}/films/{urllib.parse.quote(key)}"
+        # Whatever is signed counts as the owner's.
+        signature = "Credential=x/20200101/us-east-1/s3/aws4_request, SignedHeaders=, Signature="
+        headers = {"Authorization": f"AWS4-HMAC-SHA256 {signature}"}
+        request = urllib.request.Request(url, content, headers, method=method)
+        with urllib.request.urlopen(request) as answer:
+            return bytes(answer.read())
+
+    def listed(self, part: str = "") -> dict[str, str]:
+        """List the keys that hold a part, with the time at which each was written."""
+        url = f"{self.endpoint}/films?list-type=2&max-keys=10000"
+        with urllib.request.urlopen(url) as answer:
+            found = re.findall(
+                r"<Key>(.*?)</Key>.*?<LastModified>(.*?)</LastModified>", answer.read().decode()
+            )
+        return {key: written for key, written in found if part in key}

@@ -23,6 +23,7 @@ import sys
 import tempfile
 import threading
 import time
+import traceback
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -188,6 +189,7 @@ class Running:
     """A run at work, in a process group of its own."""
 
     pid: int
+    ended = False
 
     def __init__(self, out: Path, err: Path) -> None:
         self._out, self._err = out, err
@@ -200,7 +202,7 @@ class Running:
 
     def stderr(self) -> str:
         """What it has said so far."""
-        return self._err.read_text(errors="replace")
+        return _said(self._err)
 
     def wait(self, timeout: float = PATIENCE) -> Outcome:
         """Wait for the end; a run that hangs is killed and is a failure."""
@@ -209,14 +211,19 @@ class Running:
             self.kill()
             self._status(PATIENCE)
             raise AssertionError(f"the run hangs; it said: {self.stderr()}")
+        self.ended = True
         seconds = time.monotonic() - self._begin
-        outcome = Outcome(status, self._out.read_text(errors="replace"), self.stderr(), seconds)
-        self._out.unlink()
-        self._err.unlink()
-        return outcome
+        return Outcome(status, _said(self._out), self.stderr(), seconds)
 
     def _status(self, timeout: float) -> int | None:
         raise NotImplementedError
+
+
+def _said(path: Path) -> str:
+    try:
+        return path.read_text(errors="replace")
+    except FileNotFoundError:
+        return ""  # Killed before it could begin to speak.
 
 
 class _Warm(Running):
@@ -237,7 +244,7 @@ class _Warm(Running):
 
 
 class _Cold(Running):
-    def __init__(self, out: Path, err: Path, command: list[str], options: dict[str, Any]) -> None:
+    def __init__(self, out: Path, err: Path, command: list[str]) -> None:
         super().__init__(out, err)
         with open(out, "wb") as stdout, open(err, "wb") as stderr:
             self._process = subprocess.Popen(
@@ -247,7 +254,6 @@ class _Cold(Running):
                 stderr=stderr,
                 start_new_session=True,
                 cwd=ROOT,
-                **options,
             )
         self.pid = self._process.pid
 
@@ -268,11 +274,15 @@ class Launcher:
         self._folder = tempfile.TemporaryDirectory(prefix="faults-")
         self._count = itertools.count()
         self._forker: subprocess.Popen[bytes] | None = None
+        self._runs: list[Running] = []
 
     def __enter__(self) -> "Launcher":
         return self
 
     def __exit__(self, *_: object) -> None:
+        for run in self._runs:  # Of a test that failed.
+            run.kill()
+            run.wait()
         if self._forker and self._forker.stdin and self._forker.stdout:
             self._forker.stdin.close()
             self._forker.wait(PATIENCE)
@@ -302,14 +312,18 @@ class Launcher:
             "err": str(err),
         }
         self._forker.stdin.write(json.dumps(order).encode() + b"\n")
-        return _Warm(out, err, self._forker.stdout.fileno())
+        return self._begun(_Warm(out, err, self._forker.stdout.fileno()))
 
     def cold(self, *arguments: object, **options: Any) -> Running:
         """Start ``scripts/run.py``; with `options` as in `_prepare`, the command line in it."""
         command = [sys.executable, "scripts/run.py"]
         if options:
             command = [sys.executable, __file__, "run", json.dumps(options)]
-        return _Cold(*self._files(), command + list(map(str, arguments)), {})
+        return self._begun(_Cold(*self._files(), command + list(map(str, arguments))))
+
+    def _begun(self, run: Running) -> Running:
+        self._runs = [each for each in self._runs if not each.ended] + [run]
+        return run
 
     def run(self, *arguments: object, **options: Any) -> Outcome:
         """Let a warm run go to its end."""
@@ -381,7 +395,7 @@ def _fork_runs() -> None:
             except SystemExit as stop:
                 status = int(stop.code or 0)
             except BaseException:
-                sys.excepthook(*sys.exc_info())  # type: ignore[arg-type]
+                traceback.print_exc()
             finally:
                 with contextlib.suppress(BaseException):
                     sys.stderr.flush()

@@ -22,8 +22,17 @@ SAMPLE = ROOT / "data" / "sample"
 synthesize = SimpleNamespace(**runpy.run_path(str(SCRIPT)))
 
 FILMS = {
-    **{1910: 117, 1920: 413, 1930: 1314, 1940: 1476, 1950: 1792, 1960: 1621},
-    **{1970: 1764, 1980: 2568, 1990: 3377, 2000: 6238, 2010: 1710},
+    1910: 117,
+    1920: 413,
+    1930: 1314,
+    1940: 1476,
+    1950: 1792,
+    1960: 1621,
+    1970: 1764,
+    1980: 2568,
+    1990: 3377,
+    2000: 6238,
+    2010: 1710,
 }
 # The 5, 25, 50, 75 and 95 % quantiles of the pairs of a decade: of the real genre vectors, the
 # mean of the eleven decades; of e5-like vectors, what the module promises.

@@ -180,7 +180,7 @@ def test_an_input_that_cannot_be_read_is_a_sentence_in_the_result(tmp_path: Path
 def test_a_vector_of_zeros_cannot_be_scaled_to_unit_length(tmp_path: Path) -> None:
     put(tmp_path, "genres", "1990", {"1": [0.6, 0.8], "77": [0.0, -0.0]})
     result = perform(read_task(tmp_path, normalize=True))
-    assert "'77'" in str(result.error)
+    assert 'id "77"' in str(result.error)
     assert "plots_1990s.json" in str(result.error)
     assert perform(read_task(tmp_path)).error is None
 

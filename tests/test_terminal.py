@@ -109,7 +109,7 @@ def test_the_table_has_one_row_a_decade_and_a_line_with_the_sums() -> None:
         "computed",
         "resumed",
         "JSON",
-        "seconds",
+        "secs",
     ]
     assert rows[1][:7] == [
         "custom_genres",
@@ -133,8 +133,8 @@ def test_finished_work_is_called_up_to_date() -> None:
 
 
 def test_a_min_similarity_is_named() -> None:
-    assert "at or above 0.25" in summary_table(Summary([LARGEST], 1.0, 0.25))
-    assert "at or above" not in summary_table(Summary([LARGEST], 1.0))
+    assert "pairs ≥ 0.25" in summary_table(Summary([LARGEST], 1.0, 0.25))
+    assert "≥" not in summary_table(Summary([LARGEST], 1.0))
 
 
 @pytest.mark.parametrize("resumed", [0.0, 0.02, 0.4, 0.486, 0.52, 1.0])

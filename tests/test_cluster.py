@@ -1,0 +1,424 @@
+"""A Dask cluster computes what one machine computes, whoever is killed, or says why it will not.
+
+Scheduler and workers are started with the `dask` command line, each in a process of its own.
+"""
+
+import os
+import re
+import shutil
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from clusters import (
+    SECRETS,
+    SLOW,
+    Bucket,
+    Cluster,
+    Command,
+    Machine,
+    Outcome,
+    free_port,
+    namespaces,
+    needs,
+    not_installed,
+    run,
+    within,
+)
+from reference import expected, films, outputs, put, stamps
+
+from engine.cluster_worker import perform_for, site
+from engine.errors import ClusterError
+from engine.tasks import machine
+
+pytestmark = needs("distributed")
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    for decade, n in {1970: 600, 1980: 257, 1990: 40, 2000: 1, 2010: 0}.items():
+        put(tmp_path / "data", "genres", str(decade), films(n, 8))
+    put(tmp_path / "data", "other", "1990", films(300, 8))
+    return tmp_path / "data"
+
+
+@pytest.fixture(scope="module")
+def fast(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """A cluster with one worker of one thread and one of two."""
+    cluster = Cluster(tmp_path_factory.mktemp("fast"))
+    try:
+        cluster.scheduler()
+        cluster.worker(1)
+        # More BLAS threads than one would change the last bits, so the engine must limit them.
+        cluster.worker(2, "--nthreads", "2", OPENBLAS_NUM_THREADS="4", OMP_NUM_THREADS="4")
+        cluster.ready(1, 2)
+        yield cluster
+    finally:
+        cluster.close()
+
+
+@pytest.fixture(scope="module")
+def slow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """A cluster that takes its time for each chunk; use `revive`, something may be dead."""
+    folder = tmp_path_factory.mktemp("slow")
+    (folder / "slow.py").write_text(SLOW)
+    cluster = Cluster(folder)
+    try:
+        yield cluster
+    finally:
+        cluster.close()
+
+
+def revive(cluster: Cluster) -> None:
+    """Start what is dead."""
+    preload = ["--preload", str(cluster.folder / "slow.py")]
+    if not cluster.alive("scheduler"):
+        for name in list(cluster.commands):
+            cluster.kill(name)
+        cluster.scheduler()
+    for number in (1, 2):
+        if not cluster.alive(f"worker{number}"):
+            cluster.worker(number, *preload)
+    cluster.ready(1, 2)
+
+
+def finish(data: Path, *arguments: object, **environment: str) -> Outcome:
+    outcome = run(data, *arguments, **environment).wait()
+    assert (outcome.status, outcome.errors) == (0, []), outcome.stderr
+    assert outputs(data) == expected(data)
+    return outcome
+
+
+def chunks(data: Path) -> dict[str, tuple[int, int, int]]:
+    """Tell apart the chunks of similarities: one that is written again is another file."""
+    found = stamps(data / "similarities.zarr").items()
+    return {name: stamp for name, stamp in found if "/similarities/c/" in name}
+
+
+def begun(data: Path, cluster: Cluster, *arguments: object) -> Command:
+    """Start a run on a slow cluster and wait until it has finished some chunks."""
+    running = run(data, "--dask", cluster.address, *arguments)
+    within(lambda: len(chunks(data)) >= 3)
+    return running
+
+
+# --- The same bytes -----------------------------------------------------------------------------
+
+
+def test_the_bytes_are_the_notebooks_and_finished_work_is_not_done_again(
+    fast: Cluster, data: Path
+) -> None:
+    finish(data, "--dask", fast.address, "--workers", 2)
+    before = stamps(data)
+    assert "6 decades up to date" in finish(data, "--dask", fast.address).stdout
+    after = stamps(data)
+    assert {name: after[name] for name in after if not name.endswith(".lock")} == {
+        name: before[name] for name in before if not name.endswith(".lock")
+    }
+
+
+def test_the_bytes_of_matrix_products_do_not_depend_on_where_they_are_computed(
+    fast: Cluster, data: Path
+) -> None:
+    kernel = ["--kernel", "gemm"]
+    assert run(data, "--dask", fast.address, *kernel).wait().status == 0
+    there = outputs(data)
+    assert run(data, "--restart", *kernel).wait().status == 0
+    assert len(there) == 6
+    assert outputs(data) == there
+
+
+def test_machines_with_addresses_of_their_own_share_a_folder_or_a_bucket(
+    tmp_path: Path, data: Path
+) -> None:
+    missing = not_installed("moto", "flask", "s3fs")
+    with namespaces(4) as machines:
+        client = machines.pop()
+        cluster = Cluster(tmp_path, machines)
+        bucket = None
+        try:
+            cluster.scheduler()
+            cluster.worker(1)
+            cluster.worker(2)
+            cluster.ready(1, 2)
+            words = ["--dask", cluster.address]
+            outcome = run(data, *words, machine=client).wait()
+            assert (outcome.status, outcome.errors) == (0, []), outcome.stderr
+            assert outputs(data) == expected(data)
+            if missing:
+                pytest.skip(f"no bucket: {missing} not installed")
+            bucket = Bucket(tmp_path, "10.213.7.254")
+            # Workers that see nothing of the folder, and have the credentials from elsewhere.
+            for number in (1, 2):
+                cluster.kill(f"worker{number}")
+                cluster.machines[number] = Machine(
+                    machines[number].address, machines[number].namespace, hidden=data
+                )
+                cluster.worker(number, **bucket.environment)
+            cluster.ready(1, 2)
+            shutil.rmtree(data / "similarities")
+            shutil.rmtree(data / "similarities.zarr")
+            words += ["--store", "s3://films/similarities.zarr"]
+            outcome = run(data, *words, machine=client, **bucket.environment).wait()
+            assert (outcome.status, outcome.errors) == (0, []), outcome.stderr
+            assert outputs(data) == expected(data)
+            said = outcome.stderr + "".join(log.read_text() for log in tmp_path.glob("*.log"))
+            assert not [secret for secret in SECRETS.values() if secret in said]
+        finally:
+            cluster.close()
+            if bucket:
+                bucket.server.end()
+
+
+# --- Begun in one place, finished in another ------------------------------------------------------
+
+
+def lose_some(data: Path) -> None:
+    """Leave the store as a killed run does: some chunks are there and some are not."""
+    for name in sorted(chunks(data))[::2]:
+        (data / "similarities.zarr" / name).unlink()
+
+
+@pytest.mark.parametrize("place", ["here", "there"])
+def test_what_was_begun_in_one_place_is_finished_in_the_other(
+    fast: Cluster, data: Path, place: str
+) -> None:
+    there = ["--dask", fast.address]
+    first, second = ([], there) if place == "here" else (there, [])
+    assert run(data, "--compute-only", *first).wait().status == 0
+    lose_some(data)
+    before = chunks(data)
+    finish(data, *second)
+    assert before.items() <= chunks(data).items()
+
+
+def test_damaged_chunks_and_vectors_are_done_again(fast: Cluster, data: Path) -> None:
+    finish(data, "--dask", fast.address)
+    decade = data / "similarities.zarr" / "genres" / "1970"
+    for part, chunk in (("similarities", "0/1"), ("vectors", "0/0")):
+        path = decade / part / "c" / chunk
+        content = bytearray(path.read_bytes())
+        content[99] ^= 1
+        path.write_bytes(content)
+    (decade / "similarities" / "c" / "0" / "2").unlink()
+    for path in (data / "similarities").rglob("*.json"):
+        path.unlink()
+    outcome = finish(data, "--dask", fast.address)
+    assert "the decade is read and computed again" in outcome.stderr
+
+
+# --- Whoever is killed ----------------------------------------------------------------------------
+
+
+def test_a_worker_that_dies_costs_a_retry_and_not_the_run(slow: Cluster, data: Path) -> None:
+    revive(slow)
+    running = begun(data, slow)
+    slow.kill("worker1")
+    outcome = running.wait()
+    assert (outcome.status, outcome.errors) == (0, [])
+    assert outputs(data) == expected(data)
+
+
+def test_without_the_scheduler_the_run_ends_in_one_line_and_goes_on_without_it(
+    slow: Cluster, data: Path
+) -> None:
+    revive(slow)
+    running = begun(data, slow)
+    slow.kill("scheduler")
+    outcome = running.wait()
+    assert outcome.status == 1
+    assert outcome.stderr.splitlines()[-1:] == outcome.errors
+    assert "the connection to the scheduler was lost" in outcome.errors[0]
+    assert "Traceback" not in outcome.stderr
+    finished = chunks(data)
+    finish(data)
+    assert finished.items() <= chunks(data).items()
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+def test_a_run_that_is_killed_or_interrupted_is_resumed_on_the_cluster(
+    slow: Cluster, data: Path, number: int
+) -> None:
+    revive(slow)
+    running = begun(data, slow)
+    running.kill(number)
+    outcome = running.wait(20)
+    assert outcome.status == (-number if number == signal.SIGKILL else 128 + number)
+    if number == signal.SIGINT:
+        assert outcome.stderr.splitlines()[-1].startswith("interrupted: ")
+        assert "Traceback" not in outcome.stderr
+    finished = chunks(data)
+    # The workers may be at work still; the next run waits for them.
+    finish(data, "--dask", slow.address)
+    assert finished.items() <= chunks(data).items()
+
+
+def test_a_scheduler_that_dies_when_all_is_computed_is_not_missed(
+    fast: Cluster, data: Path
+) -> None:
+    # The cluster's last result is in, and the export has begun.
+    prepare = (
+        "import os, engine.job; from pathlib import Path; work = engine.job.Job._work\n"
+        "def wait(job):\n"
+        f"    Path({str(data)!r}, 'computed').touch()\n"
+        f"    while not Path({str(data)!r}, 'killed').exists(): pass\n"
+        "    work(job)\n"
+        "engine.job.Job._work = wait"
+    )
+    cluster = Cluster(fast.folder / "mortal")
+    cluster.folder.mkdir()
+    try:
+        cluster.scheduler()
+        cluster.worker(1)
+        cluster.ready(1)
+        running = run(data, "--dask", cluster.address, prepare=prepare)
+        within((data / "computed").exists)
+        cluster.close()
+        (data / "killed").touch()
+        outcome = running.wait()
+        assert (outcome.status, outcome.errors) == (0, [])
+        assert outputs(data) == expected(data)
+    finally:
+        cluster.close()
+
+
+def test_a_task_that_kills_each_worker_is_given_up(tmp_path: Path, data: Path) -> None:
+    (tmp_path / "deadly.py").write_text(
+        "import os\n"
+        "from engine import cluster_worker\n"
+        "def deadly(task):\n"
+        "    os._exit(9)\n"
+        "cluster_worker.perform = deadly\n"
+    )
+    cluster = Cluster(tmp_path, environment={"DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "0"})
+    try:
+        cluster.scheduler()
+        cluster.worker(1, "--preload", str(tmp_path / "deadly.py"))
+        cluster.ready(1)
+        outcome = run(data, "--dask", cluster.address).wait()
+        assert outcome.status == 1
+        assert len(outcome.errors) == 1
+        assert "the worker died over a row-block" in outcome.errors[0]
+
+        # Nobody is left now.
+        impatient = "import engine.cluster; engine.cluster._WORKER_SECONDS = 1"
+        outcome = run(data, "--dask", cluster.address, prepare=impatient).wait()
+        assert "the scheduler has no worker" in outcome.errors[0]
+    finally:
+        cluster.close()
+
+
+def test_a_cluster_without_any_worker_is_not_waited_for_without_end(
+    slow: Cluster, data: Path
+) -> None:
+    revive(slow)
+    impatient = "import engine.cluster; engine.cluster._ALONE_SECONDS = 2"
+    running = run(data, "--dask", slow.address, prepare=impatient)
+    within(lambda: len(chunks(data)) >= 1)
+    slow.kill("worker1")
+    slow.kill("worker2")
+    outcome = running.wait()
+    assert outcome.status == 1
+    assert "the scheduler has no worker" in outcome.errors[0]
+
+
+# --- What is said before it starts ----------------------------------------------------------------
+
+
+def refused(data: Path, address: str, prepare: str = "") -> str:
+    """Hear the one line with which a run refuses to begin."""
+    outcome = run(data, "--dask", address, prepare=prepare).wait()
+    assert outcome.status == 1
+    assert len(outcome.stderr.splitlines()) == 1, outcome.stderr
+    assert not chunks(data)
+    return outcome.errors[0]
+
+
+@contextmanager
+def joined(cluster: Cluster, *options: str, **environment: str) -> Iterator[None]:
+    """Have a third worker for a while."""
+    cluster.worker(3, *options, **environment)
+    cluster.ready(3)
+    try:
+        yield
+    finally:
+        cluster.kill("worker3")
+
+
+def test_a_scheduler_that_cannot_be_reached_is_said(data: Path) -> None:
+    address = f"tcp://127.0.0.1:{free_port()}"
+    impatient = "import engine.cluster_connection as c; c._CONNECT_SECONDS = 1"
+    for there in (address, "nonsense://here"):
+        sentence = f"{there}: no Dask scheduler was reached within 1 s"
+        assert sentence in refused(data, there, prepare=impatient)
+
+
+@pytest.mark.parametrize(
+    ("preload", "sentence"),
+    [
+        ("import numpy; numpy.__version__ = '1.0'", "the worker has engine .* and numpy 1.0, and"),
+        ("import engine; engine.__version__ = '0.1'", "the worker has engine 0.1 and numpy"),
+        ("import sys; sys.modules['engine'] = None", "the worker cannot run the engine"),
+    ],
+)
+def test_a_worker_that_would_compute_something_else_is_said(
+    fast: Cluster, data: Path, preload: str, sentence: str
+) -> None:
+    (fast.folder / "other.py").write_text(preload)
+    with joined(fast, "--preload", str(fast.folder / "other.py")):
+        assert re.search(f"error: tcp://.*: {sentence}", refused(data, fast.address))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="to hide a folder needs root")
+def test_a_worker_that_does_not_see_the_store_is_said(fast: Cluster, data: Path) -> None:
+    data.mkdir(exist_ok=True)
+    fast.machines[3] = Machine(hidden=data)
+    try:
+        with joined(fast):
+            sentence = f"cannot use the store {data}/similarities.zarr (it finds none there)"
+            assert sentence in refused(data, fast.address)
+        assert not list((data / "similarities.zarr").glob(".seen*"))
+    finally:
+        fast.machines[3] = Machine()
+
+
+def test_a_worker_of_another_cpu_kind_is_said_and_works(fast: Cluster, data: Path) -> None:
+    here = machine()
+    if "openblas" not in here:
+        pytest.skip(f"OPENBLAS_CORETYPE means nothing to {here}")
+    other = "Nehalem" if "Nehalem" not in here else "Haswell"
+    with joined(fast, OPENBLAS_CORETYPE=other):
+        outcome = run(data, "--dask", fast.address).wait()
+        assert (outcome.status, outcome.errors) == (0, [])
+        said = [line for line in outcome.stderr.splitlines() if "may round the last digit" in line]
+        assert len(said) == 1
+        assert other in said[0]
+        assert here in said[0]
+
+
+def test_a_scheduler_without_the_engine_is_said(tmp_path: Path, data: Path) -> None:
+    (tmp_path / "without.py").write_text("import sys; sys.modules['engine'] = None")
+    cluster = Cluster(tmp_path)
+    try:
+        cluster.scheduler("--preload", str(tmp_path / "without.py"))
+        assert "the scheduler cannot run the engine" in refused(data, cluster.address)
+    finally:
+        cluster.close()
+
+
+def test_a_worker_that_came_after_the_check_does_nothing_that_it_should_not() -> None:
+    client = replace(site(), numpy="1.0")
+    with pytest.raises(ClusterError, match="install the same on both"):
+        perform_for(client, "not even looked at")  # type: ignore[arg-type]
+
+
+def test_without_the_extra_the_command_says_what_to_install(data: Path) -> None:
+    without = "sys.modules['distributed'] = None"
+    outcome = run(data, "--dask", "tcp://127.0.0.1:8786", prepare=without).wait()
+    assert outcome.status == 1
+    assert re.fullmatch(
+        r'error: --dask needs more packages .*: pip install "\.\[dask\]"\n', outcome.stderr
+    )

@@ -1,0 +1,236 @@
+"""A store behind a URL: the same bytes and the same resume, one sentence for each error, and
+nothing of credentials anywhere. A real S3-compatible server answers on this machine."""
+
+import re
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from clusters import SECRETS, Bucket, Outcome, free_port, needs, run, within
+from reference import expected, films, outputs, put
+
+from engine.errors import StoreError
+from engine.remote import checked, masked
+from engine.store import Store
+
+URL = "s3://films/similarities.zarr"
+
+# --- URLs ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("s3://key:secret@bucket/a.zarr", "s3://…@bucket/a.zarr"),
+        ("sftp://me:pass:word@host/a.zarr", "sftp://…@host/a.zarr"),
+        ("abfs://box/a.zarr?sig=abc&se=2", "abfs://box/a.zarr?…&…"),
+        ("https://me@host/a?token=abc", "https://me@host/a?…"),
+        ("s3://bucket/a@b:c.zarr", "s3://bucket/a@b:c.zarr"),
+        ("sftp://me@host/a.zarr", "sftp://me@host/a.zarr"),
+        ("/a?b/c.zarr", "/a?b/c.zarr"),
+    ],
+)
+def test_what_may_be_a_secret_in_a_url_is_masked(url: str, shown: str) -> None:
+    assert masked(url) == shown
+    assert masked(f"cannot open {url!r}") == f"cannot open {shown!r}"
+
+
+@pytest.mark.parametrize(
+    "url", ["s3://key:secret@bucket/a.zarr", "abfs://box/a.zarr?sig=secret", "memory://a.zarr"]
+)
+def test_a_url_that_tells_a_secret_or_is_of_use_to_nobody_is_refused_without_repeating_it(
+    url: str,
+) -> None:
+    with pytest.raises(StoreError) as caught:
+        Store(url)
+    assert "secret" not in str(caught.value)
+
+
+def test_a_file_url_is_the_store_at_its_path(tmp_path: Path) -> None:
+    assert checked("file:///a/b%20c.zarr") == "/a/b c.zarr"
+    assert Store(f"file://{tmp_path}/a.zarr").path == tmp_path / "a.zarr"
+    assert checked("s3://bucket/b%20c.zarr") == "s3://bucket/b%20c.zarr"
+
+
+@needs("fsspec")
+@pytest.mark.parametrize("url", ["nosuch://a/b.zarr", "s4://films/a.zarr"])
+def test_a_protocol_that_nobody_speaks_is_one_sentence(url: str) -> None:
+    with pytest.raises(StoreError, match=f"^{url}: cannot be used as a store"):
+        Store(url).exists()
+
+
+# --- A real server ------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bucket]:
+    bucket = Bucket(tmp_path_factory.mktemp("bucket"))
+    yield bucket
+    bucket.server.end()
+
+
+@pytest.fixture
+def bucket(server: Bucket) -> Bucket:
+    for key in server.listed():
+        server.ask("DELETE", key)
+    return server
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    put(tmp_path / "data", "genres", "1990", films(0))
+    put(tmp_path / "data", "genres", "2000", films(300, 8))
+    put(tmp_path / "data", "other", "2000", films(20, 3))
+    return tmp_path / "data"
+
+
+def finish(bucket: Bucket, data: Path, *arguments: object) -> Outcome:
+    outcome = run(data, "--store", URL, *arguments, **bucket.environment).wait()
+    assert (outcome.status, outcome.errors) == (0, [])
+    return outcome
+
+
+s3 = needs("moto", "flask", "s3fs")
+
+
+@s3
+def test_the_bytes_are_the_notebooks_and_finished_work_is_not_done_again(
+    bucket: Bucket, data: Path
+) -> None:
+    finish(bucket, data, "--workers", 2)
+    assert outputs(data) == expected(data)
+    assert not list(data.glob("*.zarr*"))
+    before = bucket.listed()
+    assert "3 decades up to date" in finish(bucket, data).stdout
+    assert bucket.listed() == before
+    assert "every chunk matches" in finish(bucket, data, "--verify").stdout
+
+
+@s3
+def test_damaged_chunks_are_noticed_and_they_alone_are_computed_again(
+    bucket: Bucket, data: Path
+) -> None:
+    finish(bucket, data, "--compute-only")
+    good = {key: bucket.ask("GET", key) for key in bucket.listed("/similarities/c/")}
+    flipped, truncated, emptied, deleted = sorted(good)
+    content = good[flipped]
+    bucket.ask("PUT", flipped, content[:99] + bytes([content[99] ^ 1]) + content[100:])
+    bucket.ask("PUT", truncated, good[truncated][:-9])
+    bucket.ask("PUT", emptied, b"")
+    bucket.ask("DELETE", deleted)
+    outcome = finish(bucket, data)
+    assert "genres 2000s: 2 damaged chunks computed again" in outcome.stderr
+    assert "genres 2000s: 1 damaged chunk computed again" in outcome.stderr
+    assert "other" not in outcome.stderr
+    assert outputs(data) == expected(data)
+    assert {key: bucket.ask("GET", key) for key in bucket.listed("/similarities/c/")} == good
+
+
+@s3
+def test_a_killed_run_is_resumed(bucket: Bucket, data: Path) -> None:
+    killed = run(data, "--store", URL, "--workers", 2, **bucket.environment)
+    within(lambda: len(bucket.listed("/similarities/c/")) >= 1)
+    killed.kill(signal.SIGKILL)
+    killed.wait()
+    finished = bucket.listed("/similarities/c/")
+    finish(bucket, data)
+    assert outputs(data) == expected(data)
+    assert finished.items() <= bucket.listed("/similarities/c/").items()
+
+
+@s3
+def test_forgetting_a_decade_leaves_those_alone_whose_names_its_name_would_match(
+    bucket: Bucket, data: Path
+) -> None:
+    put(data, "gen*", "2000", films(5))
+    finish(bucket, data)
+    before = bucket.listed("/genres/")
+    assert len(before) > 5
+    finish(bucket, data, "--restart", "--approach", "gen*")
+    assert bucket.listed("/genres/") == before
+
+
+@s3
+def test_a_bucket_with_something_else_in_it_is_left_alone(bucket: Bucket, data: Path) -> None:
+    bucket.ask("PUT", "somebody's/file", b"")
+    outcome = run(data, "--store", "s3://films", **bucket.environment).wait()
+    assert outcome.status == 1
+    assert re.fullmatch("error: s3://films: is not a zarr store.*", outcome.errors[0])
+    assert list(bucket.listed()) == ["somebody's/file"]
+
+
+@s3
+@pytest.mark.parametrize(
+    ("url", "environment", "sentence"),
+    [
+        ("s3://nobody/a.zarr", {}, "s3://nobody/a.zarr: .*bucket does not exist"),
+        (
+            URL,
+            {"AWS_ENDPOINT_URL": f"http://127.0.0.1:{free_port()}", "AWS_MAX_ATTEMPTS": "1"},
+            f"{URL}: Could not connect",
+        ),
+        (URL, dict.fromkeys(SECRETS, ""), f"{URL}: Unable to locate credentials"),
+        ("s3://me:hunter2@films/a.zarr", {}, "s3://…@films/a.zarr: a URL must not hold"),
+    ],
+)
+def test_what_cannot_be_reached_is_one_line_without_a_secret(
+    bucket: Bucket, data: Path, url: str, environment: dict[str, str], sentence: str
+) -> None:
+    arguments = ["--store", url, "--verbose"]
+    outcome = run(data, *arguments, **{**bucket.environment, **environment}).wait()
+    assert outcome.status == 1
+    assert re.match(f"error: {sentence}", outcome.errors[0])
+    assert len(outcome.errors) == 1
+    assert not [secret for secret in SECRETS.values() if secret in outcome.stderr]
+    assert "hunter2" not in outcome.stderr
+    assert "Traceback" in outcome.stderr, "--verbose shows where"
+    assert not bucket.listed()
+
+
+@s3
+def test_a_connection_that_is_lost_is_no_damage_and_no_traceback(
+    tmp_path: Path, data: Path
+) -> None:
+    first, second = Bucket(tmp_path), Bucket(tmp_path)
+    try:
+        running = run(data, "--store", URL, **first.environment, AWS_MAX_ATTEMPTS="1")
+        within(lambda: bool(first.listed("/vectors/c/")))
+        first.server.end()
+        outcome = running.wait()
+        assert outcome.status == 1
+        assert "damaged" not in outcome.stderr
+        assert "Traceback" not in outcome.stderr
+        assert outcome.errors
+        assert all(f"{URL}: " in line for line in outcome.errors)
+        finish(second, data)
+        assert outputs(data) == expected(data)
+    finally:
+        first.server.end()
+        second.server.end()
+
+
+@s3
+def test_two_runs_of_one_machine_are_kept_apart(bucket: Bucket, data: Path) -> None:
+    running = run(data, "--store", URL, **bucket.environment)
+    within(lambda: bool(bucket.listed()))
+    running.kill(signal.SIGSTOP)
+    try:
+        outcome = run(data, "--store", URL, **bucket.environment).wait()
+        assert outcome.status == 1
+        assert "another run is at work on this store" in outcome.errors[0]
+    finally:
+        running.kill(signal.SIGCONT)
+    assert running.wait().status == 0
+
+
+@s3
+def test_nothing_of_the_credentials_is_stored(bucket: Bucket, data: Path) -> None:
+    finish(bucket, data, "--verbose")
+    for key in bucket.listed():
+        content = bucket.ask("GET", key)
+        assert not [secret for secret in SECRETS.values() if secret.encode() in content], key
+    for path in [*data.rglob("*"), *data.parent.glob("*.log"), *data.parent.glob("*.out")]:
+        if path.is_file() and "bucket" not in path.name:
+            content = path.read_bytes()
+            assert not [secret for secret in SECRETS.values() if secret.encode() in content], path
