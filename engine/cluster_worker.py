@@ -10,9 +10,10 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 import engine
+from engine.blas import machine
 from engine.errors import ClusterError, StoreError
 from engine.store import Store
-from engine.tasks import BlockTask, Result, machine, perform
+from engine.tasks import BlockTask, Result, perform
 
 _at_work: Counter[str] = Counter()
 """Tasks that this process is performing now, by store."""

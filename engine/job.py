@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from engine.blas import machine
 from engine.errors import EngineError, WorkersDiedError
 from engine.folder import DataFolder, DecadeName
 from engine.plan import DecadeState, Settings, look
@@ -17,7 +18,7 @@ from engine.preflight import check_output, short_of_space
 from engine.progress import Progress
 from engine.record import Export, Record
 from engine.store import Store
-from engine.tasks import NORM_TOLERANCE, BlockTask, ReadTask, Result, machine, perform
+from engine.tasks import NORM_TOLERANCE, BlockTask, ReadTask, Result, perform
 
 _MOST_DEATHS = 3
 _MOST_REREADS = 2

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits
 
+from engine.blas import one_blas_thread
 from engine.decade import Decade
 from engine.folder import DecadeName
 
@@ -122,7 +122,7 @@ def order_films(vectors: NDArray[np.float64], together: int = 1) -> NDArray[np.i
     """
     points = _principal(vectors)
     # For matrices as small as those to come threads cost more than they bring.
-    with threadpool_limits(1, user_api="blas"):
+    with one_blas_thread():
         return _in_order(points, together)
 
 

@@ -18,8 +18,8 @@ from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_info, threadpool_limits
 
+from engine.blas import machine, one_blas_thread
 from engine.errors import EngineError
 from engine.folder import DecadeName
 from engine.kernel import KernelName
@@ -94,8 +94,7 @@ def perform(task: ReadTask | BlockTask) -> Result:
     """Do a task; what goes wrong with its data or its disk is part of the result."""
     begin = time.perf_counter()
     try:
-        # More BLAS threads than one would change the last bits of a matrix product.
-        with threadpool_limits(1, user_api="blas"):
+        with one_blas_thread():
             result = _read(task) if isinstance(task, ReadTask) else _finish_row_block(task)
     except (EngineError, InputError) as error:
         result = _failed(task, str(error))
@@ -121,16 +120,6 @@ def _abandon(task: BlockTask) -> None:
     # The disk that failed the task may fail this, too; those who wait lose patience.
     with suppress(OSError):
         task.output.abandon(task.row_block)
-
-
-def machine() -> str:
-    """Name what the last bits of a dot product depend on: the BLAS and the CPU kind it uses."""
-    blas = [pool for pool in threadpool_info() if pool["user_api"] == "blas"]
-    names = {
-        f"{pool['internal_api']} {pool.get('version') or '?'} {pool.get('architecture') or '?'}"
-        for pool in blas
-    }
-    return ", ".join(sorted(names)) or f"numpy {np.__version__} {os.uname().machine}"
 
 
 def _read(task: ReadTask) -> Result:

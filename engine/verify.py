@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import google_crc32c
-from threadpoolctl import threadpool_limits
 
+from engine.blas import one_blas_thread
 from engine.errors import EngineError
 from engine.folder import DataFolder, DecadeName
 from engine.output import checksum
@@ -54,7 +54,7 @@ def examine(task: VerifyTask) -> Verified:
     """Read a row-block from the store and make its text; what is wrong is part of the result."""
     place = f"{task.store}: {task.name}"
     try:
-        with threadpool_limits(1, user_api="blas"):
+        with one_blas_thread():
             films = opened(task.store, task.name, task.identity)
             found = cells(films.stored, task.row_block, fresh=False, compute=False)
             problems = tuple(

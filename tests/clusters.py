@@ -17,7 +17,7 @@ import sys
 import time
 import urllib.parse
 import urllib.request
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -135,7 +135,7 @@ class Outcome:
 class Command:
     """A command at work, in a process group of its own."""
 
-    def __init__(self, words: Sequence[str], log: Path, environment: dict[str, str]) -> None:
+    def __init__(self, words: Sequence[str], log: Path, environment: Mapping[str, str]) -> None:
         self.log = log
         with open(log, "wb") as err, open(log.with_suffix(".out"), "wb") as out:
             self.process = subprocess.Popen(
@@ -178,13 +178,13 @@ def run(
     *arguments: object,
     prepare: str = "",
     machine: Machine | None = None,
-    **environment: str,
+    environment: Mapping[str, str] | None = None,
 ) -> Command:
     """Start the command line on a data folder, after some Python."""
     code = f"import sys; {prepare}\nfrom engine.cli import main; sys.exit(main(sys.argv[1:]))"
     words = [sys.executable, "-W", "error", "-c", code, "--data", *map(str, [data, *arguments])]
     log = data.with_name(f"{data.name}-{sum(1 for _ in data.parent.glob('*.log'))}.log")
-    return Command((machine or Machine()).command(words), log, environment)
+    return Command((machine or Machine()).command(words), log, environment or {})
 
 
 def free_port() -> int:

@@ -30,9 +30,9 @@ from clusters import (
 )
 from reference import expected, films, outputs, put, stamps
 
+from engine.blas import machine
 from engine.cluster_worker import perform_for, site
 from engine.errors import ClusterError
-from engine.tasks import machine
 
 pytestmark = needs("distributed")
 
@@ -85,8 +85,8 @@ def revive(cluster: Cluster) -> None:
     cluster.ready(1, 2)
 
 
-def finish(data: Path, *arguments: object, **environment: str) -> Outcome:
-    outcome = run(data, *arguments, **environment).wait()
+def finish(data: Path, *arguments: object) -> Outcome:
+    outcome = run(data, *arguments).wait()
     assert (outcome.status, outcome.errors) == (0, []), outcome.stderr
     assert outputs(data) == expected(data)
     return outcome
@@ -162,7 +162,7 @@ def test_machines_with_addresses_of_their_own_share_a_folder_or_a_bucket(
             shutil.rmtree(data / "similarities")
             shutil.rmtree(data / "similarities.zarr")
             words += ["--store", "s3://films/similarities.zarr"]
-            outcome = run(data, *words, machine=client, **bucket.environment).wait()
+            outcome = run(data, *words, machine=client, environment=bucket.environment).wait()
             assert (outcome.status, outcome.errors) == (0, []), outcome.stderr
             assert outputs(data) == expected(data)
             said = outcome.stderr + "".join(log.read_text() for log in tmp_path.glob("*.log"))

@@ -86,7 +86,7 @@ def data(tmp_path: Path) -> Path:
 
 
 def finish(bucket: Bucket, data: Path, *arguments: object) -> Outcome:
-    outcome = run(data, "--store", URL, *arguments, **bucket.environment).wait()
+    outcome = run(data, "--store", URL, *arguments, environment=bucket.environment).wait()
     assert (outcome.status, outcome.errors) == (0, [])
     return outcome
 
@@ -129,7 +129,7 @@ def test_damaged_chunks_are_noticed_and_they_alone_are_computed_again(
 
 @s3
 def test_a_killed_run_is_resumed(bucket: Bucket, data: Path) -> None:
-    killed = run(data, "--store", URL, "--workers", 2, **bucket.environment)
+    killed = run(data, "--store", URL, "--workers", 2, environment=bucket.environment)
     within(lambda: len(bucket.listed("/similarities/c/")) >= 1)
     killed.kill(signal.SIGKILL)
     killed.wait()
@@ -154,7 +154,7 @@ def test_forgetting_a_decade_leaves_those_alone_whose_names_its_name_would_match
 @s3
 def test_a_bucket_with_something_else_in_it_is_left_alone(bucket: Bucket, data: Path) -> None:
     bucket.ask("PUT", "somebody's/file", b"")
-    outcome = run(data, "--store", "s3://films", **bucket.environment).wait()
+    outcome = run(data, "--store", "s3://films", environment=bucket.environment).wait()
     assert outcome.status == 1
     assert re.fullmatch("error: s3://films: is not a zarr store.*", outcome.errors[0])
     assert list(bucket.listed()) == ["somebody's/file"]
@@ -178,7 +178,7 @@ def test_what_cannot_be_reached_is_one_line_without_a_secret(
     bucket: Bucket, data: Path, url: str, environment: dict[str, str], sentence: str
 ) -> None:
     arguments = ["--store", url, "--verbose"]
-    outcome = run(data, *arguments, **{**bucket.environment, **environment}).wait()
+    outcome = run(data, *arguments, environment={**bucket.environment, **environment}).wait()
     assert outcome.status == 1
     assert re.match(f"error: {sentence}", outcome.errors[0])
     assert len(outcome.errors) == 1
@@ -194,7 +194,9 @@ def test_a_connection_that_is_lost_is_no_damage_and_no_traceback(
 ) -> None:
     first, second = Bucket(tmp_path), Bucket(tmp_path)
     try:
-        running = run(data, "--store", URL, **first.environment, AWS_MAX_ATTEMPTS="1")
+        running = run(
+            data, "--store", URL, environment={**first.environment, "AWS_MAX_ATTEMPTS": "1"}
+        )
         within(lambda: bool(first.listed("/vectors/c/")))
         first.server.end()
         outcome = running.wait()
@@ -212,11 +214,11 @@ def test_a_connection_that_is_lost_is_no_damage_and_no_traceback(
 
 @s3
 def test_two_runs_of_one_machine_are_kept_apart(bucket: Bucket, data: Path) -> None:
-    running = run(data, "--store", URL, **bucket.environment)
+    running = run(data, "--store", URL, environment=bucket.environment)
     within(lambda: bool(bucket.listed()))
     running.kill(signal.SIGSTOP)
     try:
-        outcome = run(data, "--store", URL, **bucket.environment).wait()
+        outcome = run(data, "--store", URL, environment=bucket.environment).wait()
         assert outcome.status == 1
         assert "another run is at work on this store" in outcome.errors[0]
     finally:

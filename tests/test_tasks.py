@@ -13,10 +13,11 @@ from conftest import Listener
 from reference import films, output_path, outputs, put, stamps
 
 import engine
+from engine.blas import machine
 from engine.folder import DecadeName
 from engine.output import PartialOutput
 from engine.store import Store
-from engine.tasks import BlockTask, ReadTask, machine, perform
+from engine.tasks import BlockTask, ReadTask, perform
 
 NAME = DecadeName("genres", "1990")
 
