@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import warnings
 from collections.abc import Iterator
 from concurrent.futures import CancelledError
 from contextlib import contextmanager
@@ -40,7 +41,9 @@ def connection(address: str) -> Iterator[Any]:
         try:
             # A client that finds no scheduler takes long to end, and complains.
             asyncio.run(_knock(address))
-            client = Client(address, timeout=_CONNECT_SECONDS, set_as_default=False)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # Versions that differ are an error by and by.
+                client = Client(address, timeout=_CONNECT_SECONDS, set_as_default=False)
         except Exception as error:  # Whatever answers there may answer anything.
             raise ClusterError(
                 f"{address}: no Dask scheduler was reached within {_CONNECT_SECONDS} s; check "

@@ -4,6 +4,7 @@ import socket
 from collections import Counter
 from dataclasses import dataclass
 from functools import cache
+from importlib.metadata import version
 from uuid import uuid4
 
 import numpy as np
@@ -23,18 +24,17 @@ _at_work: Counter[str] = Counter()
 class Site:
     """What a process computes with."""
 
-    engine: str
-    numpy: str
+    versions: str
+    """Of the packages that have to be the same everywhere."""
     machine: str
     """BLAS and CPU kind; another may round the last digit differently."""
 
     def difference(self, client: "Site") -> str:
         """Say what makes this worker unfit for a client; empty when it is fit."""
-        if (self.engine, self.numpy) == (client.engine, client.numpy):
+        if self.versions == client.versions:
             return ""
         return (
-            f"has engine {self.engine} and numpy {self.numpy}, and this machine has engine "
-            f"{client.engine} and numpy {client.numpy}; install the same on both"
+            f"has {self.versions}, and this machine has {client.versions}; install the same on both"
         )
 
 
@@ -46,7 +46,8 @@ def site() -> Site:
     taken back under the feet of the others.
     """
     threadpool_limits(1, user_api="blas")
-    return Site(engine.__version__, np.__version__, machine())
+    versions = f"engine {engine.__version__}, numpy {np.__version__}"
+    return Site(f"{versions}, distributed {version('distributed')}", machine())
 
 
 @dataclass(frozen=True)

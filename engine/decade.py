@@ -15,11 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.blocks import Chunk
-from engine.errors import NotComputedError, NotFoundError, StoreError
+from engine.errors import DamagedError, NotComputedError, NotFoundError, StoreError
 from engine.folder import DecadeName
 from engine.reading import shown
 from engine.source import Source
-from engine.store import DamagedError, StoredDecade
+from engine.stored_decade import StoredDecade
 
 FilmId: TypeAlias = str | SupportsIndex
 """A film's id as the store has it, or the number that it is the text of."""

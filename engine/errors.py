@@ -29,3 +29,10 @@ class NotFoundError(EngineError, KeyError):
     """There is no such decade, film or pair."""
 
     __str__ = Exception.__str__  # KeyError's puts the sentence between quotes.
+
+
+class DamagedError(Exception):
+    """A part of the store is missing or does not match its checksum; the text says which.
+
+    For the engine alone: whoever catches it computes that part again, or makes a sentence of it.
+    """

@@ -11,13 +11,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from engine.blocks import RowBlock
-from engine.errors import EngineError, StoreError
+from engine.errors import DamagedError, EngineError, StoreError
 from engine.folder import DataFolder, DecadeName, select
 from engine.kernel import KernelName
 from engine.output import PartialOutput
 from engine.reading import InputError, fingerprint
 from engine.record import Record
-from engine.store import DamagedError, Store
+from engine.store import Store
 
 
 @dataclass(frozen=True)

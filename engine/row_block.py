@@ -18,7 +18,8 @@ from engine.blocks import Chunk, RowBlock
 from engine.errors import EngineError
 from engine.folder import DecadeName
 from engine.kernel import similarities
-from engine.store import Store, StoredDecade
+from engine.store import Store
+from engine.stored_decade import StoredDecade
 from engine.text import numbers_text, pair_prefix, pair_suffix, row_length, row_text
 
 

@@ -3,11 +3,11 @@
 import shlex
 from dataclasses import dataclass
 
-from engine.errors import StoreError
+from engine.errors import DamagedError, StoreError
 from engine.folder import DataFolder, DecadeName
 from engine.lock import holder
 from engine.record import Record
-from engine.store import DamagedError, Store
+from engine.store import Store
 
 
 @dataclass(frozen=True)

@@ -12,40 +12,30 @@ from.
 """
 
 import dataclasses
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import numpy as np
 import zarr
 from numpy.typing import NDArray
 from zarr.abc.store import Store as ZarrStore
-from zarr.codecs import BytesCodec, Crc32cCodec
 from zarr.core.buffer import default_buffer_prototype
 from zarr.core.sync import sync
 from zarr.errors import ContainsArrayError
 
-from engine.blocks import Chunk
-from engine.errors import StoreError
+from engine.errors import DamagedError, StoreError
 from engine.folder import DecadeName, can_be_decade
 from engine.record import Export, Record, digest
 from engine.remote import RemoteStore, checked, open_remote
+from engine.stored_decade import StoredDecade, create_arrays, open_arrays
 
 FORMAT = 1
 """Version of what this file writes; a store of a higher version is left alone."""
 _FORMAT_KEY = "similarity_store_format"
-_VECTORS_CHUNK_BYTES = 2**21
-_ARRAYS = ("vectors", "similarities", "ids")
 _PLAIN: Any = {"zarr_format": 3, "use_consolidated": False}
 """A group is one file; where every look costs a request, nothing else is looked for."""
-_CONFIG = {"array.write_empty_chunks": True}
-"""A chunk that happens to hold nothing but the fill value is written all the same."""
-
-
-class DamagedError(Exception):
-    """A part of the store is missing or does not match its checksum; the text says which."""
 
 
 def _listed(store: ZarrStore, path: str) -> list[str]:
@@ -211,27 +201,7 @@ class Store:
     ) -> None:
         """Store the vectors of a decade, forgetting whatever its group held before."""
         self.forget(name)
-        group = self._root.require_group(name.group)
-        n, d = vectors.shape
-        films = max(1, _VECTORS_CHUNK_BYTES // (8 * max(1, d)))
-        for array, shape, chunks in (
-            ("vectors", (n, d), (min(films, max(1, n)), max(1, d))),
-            ("similarities", (n, n), (record.grid.height, record.grid.width)),
-        ):
-            group.create_array(
-                array,
-                shape=shape,
-                chunks=chunks,
-                dtype="float64",
-                fill_value=float("nan"),
-                serializer=BytesCodec(endian="little"),
-                compressors=[Crc32cCodec()],
-            )
-        stored = group.create_array(
-            "ids", shape=(n,), chunks=(max(1, n),), dtype="string", compressors=[Crc32cCodec()]
-        )
-        stored[:] = np.array(ids, dtype=object)
-        cast("zarr.Array[Any]", group["vectors"])[:] = vectors
+        create_arrays(self._root.require_group(name.group), ids, vectors, record.grid)
         self.write_record(name, record)
 
     def forget(self, name: DecadeName) -> None:
@@ -271,7 +241,7 @@ class Store:
                 if not stray.is_dir():  # An approach may be called so.
                     stray.unlink(missing_ok=True)
 
-    def open(self, name: DecadeName) -> "StoredDecade":
+    def open(self, name: DecadeName) -> StoredDecade:
         """Open a decade whose record is there.
 
         Raises
@@ -284,104 +254,6 @@ class Store:
             raise DamagedError("the record of its group")
         try:
             group = zarr.open_group(self._root.store, path=name.group, mode=self._mode, **_PLAIN)
-            with zarr.config.set(_CONFIG):
-                arrays = {key: cast("zarr.Array[Any]", group[key]) for key in _ARRAYS}
-            if not all(isinstance(array, zarr.Array) for array in arrays.values()):
-                raise TypeError
         except (FileNotFoundError, ValueError, KeyError, TypeError):
-            raise DamagedError("the metadata of an array") from None
-        n, d, grid = record.n_films, record.n_dimensions, record.grid
-        expected: dict[str, tuple[int, ...]] = {
-            "vectors": (n, d),
-            "similarities": (n, n),
-            "ids": (n,),
-        }
-        for key, array in arrays.items():
-            as_written = array.shape == expected[key] and array.compressors == (Crc32cCodec(),)
-            if key != "ids":
-                as_written &= array.dtype == np.float64
-                as_written &= array.serializer == BytesCodec(endian="little")
-                # Another value would be taken for that of a chunk that is missing.
-                as_written &= bool(np.isnan(array.fill_value))
-            if not as_written:
-                raise DamagedError(f"the metadata of {key}")
-        if arrays["similarities"].chunks != (grid.height, grid.width):
-            raise DamagedError("the metadata of similarities")
-        return StoredDecade(name, record, arrays)
-
-
-@dataclass
-class StoredDecade:
-    """The arrays of one decade, read and written chunk by chunk."""
-
-    name: DecadeName
-    record: Record
-    arrays: dict[str, "zarr.Array[Any]"]
-
-    @cached_property
-    def ids(self) -> list[str]:
-        """Ids of the films, in the order of the input; kept once read.
-
-        Raises
-        ------
-        DamagedError
-            When their chunk is missing or damaged.
-        """
-        ids = [str(film) for film in self._whole("ids")]
-        if len(set(ids)) != len(ids):  # zarr gives "" for each of a chunk that is missing.
-            raise DamagedError("a chunk of ids")
-        return ids
-
-    @cached_property
-    def vectors(self) -> NDArray[np.float64]:
-        """Vectors of the films, (n_films, n_dimensions); kept once read.
-
-        Raises
-        ------
-        DamagedError
-            When a chunk is missing or damaged.
-        """
-        vectors = cast("NDArray[np.float64]", self._whole("vectors"))
-        if not np.isfinite(vectors).all():  # NaN is what zarr gives for a chunk that is missing.
-            raise DamagedError("a chunk of vectors")
-        return vectors
-
-    def _whole(self, key: str) -> NDArray[Any]:
-        try:
-            return cast("NDArray[Any]", self.arrays[key][:])
-        except OSError:
-            raise
-        except Exception:
-            raise DamagedError(f"a chunk of {key}") from None
-
-    def read(self, chunk: Chunk) -> NDArray[np.float64] | None:
-        """Read a chunk of similarities; None when it is missing or damaged.
-
-        Returns
-        -------
-        NDArray[np.float64] or None
-            (chunk.stop - chunk.start, chunk.right - chunk.left); NaN where a cell is no pair.
-        """
-        try:
-            values = self.arrays["similarities"][chunk.start : chunk.stop, chunk.left : chunk.right]
-        except OSError:
-            raise
-        except Exception:
-            # The codecs raise what numpy and the checksum raise: ValueError, for now.
-            return None
-        return cast("NDArray[np.float64]", values)
-
-    def write(self, chunk: Chunk, values: NDArray[np.float64]) -> None:
-        """Write a whole chunk of similarities, in one step."""
-        self.arrays["similarities"][chunk.start : chunk.stop, chunk.left : chunk.right] = values
-
-    def has(self, chunk: Chunk) -> bool:
-        """Whether a chunk of similarities is there, damaged or not."""
-        array = self.arrays["similarities"]
-        return sync(array.store.exists(f"{array.path}/c/{chunk.row}/{chunk.column}"))
-
-    def expected(self) -> Iterator[Chunk]:
-        """All chunks that hold a pair."""
-        grid = self.record.grid
-        for row in range(grid.n_row_blocks):
-            yield from grid.chunks(row)
+            raise DamagedError("the metadata of its group") from None
+        return StoredDecade(name, record, open_arrays(group, record))

@@ -20,14 +20,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.blas import machine, one_blas_thread
-from engine.errors import EngineError
+from engine.errors import DamagedError, EngineError
 from engine.folder import DecadeName
 from engine.kernel import KernelName
 from engine.output import PartialOutput
 from engine.reading import InputError, read_embeddings, shown
 from engine.record import Record
 from engine.row_block import cells, opened, rows
-from engine.store import DamagedError, Store
+from engine.store import Store
 
 NORM_TOLERANCE = 1e-3
 _LEAST_SQUARE = 1e-280

@@ -12,7 +12,7 @@ from pathlib import Path
 import google_crc32c
 
 from engine.blas import one_blas_thread
-from engine.errors import EngineError
+from engine.errors import DamagedError, EngineError
 from engine.folder import DataFolder, DecadeName
 from engine.output import checksum
 from engine.plan import choose
@@ -21,7 +21,7 @@ from engine.progress import Progress
 from engine.reading import InputError, fingerprint
 from engine.record import Record
 from engine.row_block import cells, opened, rows
-from engine.store import DamagedError, Store
+from engine.store import Store
 
 _SECONDS_PER_PAIR = 100e-9
 

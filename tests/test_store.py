@@ -14,10 +14,10 @@ import zarr
 from reference import films, put, stamps
 
 import engine
-from engine.errors import StoreError
+from engine.errors import DamagedError, StoreError
 from engine.folder import DecadeName
 from engine.record import Export
-from engine.store import DamagedError, Store
+from engine.store import Store
 
 NAME = DecadeName("genres", "1990")
 OTHER = DecadeName("genres", "2000")

@@ -28,13 +28,14 @@ import engine
 import engine.kernel
 import engine.reading
 import engine.store
+import engine.stored_decade
 import engine.text
 
 STAGES: dict[str, list[tuple[Any, str]]] = {
     "reading": [(engine.reading, "read_embeddings"), (engine.store.Store, "begin")],
     "kernel": [(engine.kernel, "similarities")],
-    "zarr write": [(engine.store.StoredDecade, "write")],
-    "zarr read": [(engine.store.StoredDecade, "read")],
+    "zarr write": [(engine.stored_decade.StoredDecade, "write")],
+    "zarr read": [(engine.stored_decade.StoredDecade, "read")],
     "number text": [(engine.text, "numbers_text")],
     "assembly": [(engine.text, "row_text")],
     "checksum of the text": [(google_crc32c, "extend")],
