@@ -2,6 +2,7 @@
 
 import argparse
 import dataclasses
+import io
 import json
 import math
 import os
@@ -141,6 +142,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser().error("--json goes with --status")
     if options.restart and (options.export_only or options.status or options.verify):
         parser().error("--restart goes with a run that computes")
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # As stderr does: names may be anything.
     progress = TerminalProgress(quiet=options.quiet, verbose=options.verbose)
     return stoppably(lambda: _guarded(options, progress), lambda: _farewell(progress))
 

@@ -90,7 +90,7 @@ class Cluster:
         parallel = joblib.Parallel(
             backend=ClusterBackend(self.client, _ALONE_SECONDS),
             return_as="generator_unordered",
-            batch_size=1,
+            batch_size="auto",  # Some row-blocks take less time than sending one.
             pre_dispatch="4*n_jobs",
         )
         calls = (joblib.delayed(perform_for)(site(), task) for task in tasks)

@@ -238,8 +238,8 @@ def _filtered(decades: Sequence[DecadeStatus]) -> list[str]:
             )
         if n := len(those) - len(kept):
             words.append(
-                f"{_count(n, 'output')} made with --min-similarity {x:g}; this run would make "
-                f"{'it' if n == 1 else 'them'} anew"
+                f"{_count(n, 'output')} made with --min-similarity {x:g}; a run with these "
+                f"options makes {'it' if n == 1 else 'them'} anew"
             )
     return words
 

@@ -280,9 +280,10 @@ class Launcher:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for run in self._runs:  # Of a test that failed.
-            run.kill()
-            run.wait()
+        for run in self._runs:
+            if not run.ended:  # Its test has failed.
+                run.kill()
+                run.wait()
         if self._forker and self._forker.stdin and self._forker.stdout:
             self._forker.stdin.close()
             self._forker.wait(PATIENCE)

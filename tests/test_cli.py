@@ -305,7 +305,8 @@ def test_on_a_terminal_of_80_columns_no_line_is_longer(root: Path) -> None:
     ours, theirs = pty.openpty()
     ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
     command = [sys.executable, str(RUN), "--data", str(root), "--workers", "1"]
-    process = subprocess.Popen(command, stdout=theirs, stderr=theirs, stdin=theirs)
+    environment = {**os.environ, "TERM": "xterm"}
+    process = subprocess.Popen(command, stdout=theirs, stderr=theirs, stdin=theirs, env=environment)
     os.close(theirs)
     drawn = b""
     while True:
@@ -322,6 +323,15 @@ def test_on_a_terminal_of_80_columns_no_line_is_longer(root: Path) -> None:
     assert max(map(len, lines)) <= 80
     assert any("computing" in line and "100%" in line for line in lines)
     assert any("4 decades done" in line for line in lines)
+
+
+def test_a_name_that_the_terminal_cannot_write_does_no_harm(root: Path) -> None:
+    put(root, "жанры", "1990", films(9))
+    command = [sys.executable, str(RUN), "--data", str(root), "--min-similarity", "0.5"]
+    environment = {**os.environ, "PYTHONIOENCODING": "latin-1"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert r"\u0436" in done.stdout
 
 
 def test_a_reader_of_the_table_that_goes_away_does_no_harm(root: Path) -> None:

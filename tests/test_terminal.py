@@ -1,14 +1,21 @@
 """What a person sees: true numbers, in 80 columns, and nothing that a file could sneak in."""
 
+import importlib.util
 import io
+import json
+import os
 import re
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from reference import films, put
 
+import engine
 from engine import DecadeStatus, DecadeSummary, Status, Summary
 from engine.folder import DecadeName
 from engine.terminal import TerminalProgress, size, status_table, summary_table, table
@@ -40,6 +47,7 @@ class Terminal(io.StringIO):
 def _eighty_columns(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "80")
     monkeypatch.setenv("LINES", "24")
+    monkeypatch.setenv("TERM", "xterm")
 
 
 def widest(text: str) -> int:
@@ -200,6 +208,27 @@ def test_the_status_says_100_per_cent_of_what_is_whole_alone() -> None:
     assert "1 pairs to compute" in text or "1 pair to compute" in text
 
 
+def test_the_columns_of_all_approaches_stand_below_one_another() -> None:
+    wide, narrow = status_of(NAMES[0]), status_of(NAMES[-1], n_films=2, n_pairs=1)
+    lines = status_table(Status("x.zarr", None, [wide, narrow])).splitlines()
+    heads = [line for line in lines if line.startswith("decade")]
+    assert len(heads) == 2
+    assert heads[0] == heads[1]
+
+
+def test_the_status_says_in_a_line_with_which_min_similarity_all_outputs_were_made() -> None:
+    made = [status_of(name, min_similarity=0.8, output_pairs=10) for name in NAMES]
+    assert "22 decades exported with --min-similarity 0.8: 220 of 427,970,466 pairs" in (
+        status_table(Status("x.zarr", None, made))
+    )
+    other = [
+        replace(each, output_pairs=None, output_bytes=None, output_written=None, next="export")
+        for each in made
+    ]
+    text = status_table(Status("x.zarr", None, other))
+    assert "22 outputs made with --min-similarity 0.8; a run with these options makes them" in text
+
+
 def test_the_status_names_who_is_at_work_and_why_something_will_fail() -> None:
     failing = status_of(NAMES[0], next="fail", reason="x.json: the input is gone")
     text = status_table(Status("x.zarr", "process 12 on host", [failing]))
@@ -257,9 +286,75 @@ def test_where_there_is_no_terminal_there_is_a_line_now_and_then(
         progress.advance("computing", 100)
     lines = stream.getvalue().splitlines()
     assert 2 <= len(lines) <= 10
+    assert re.search(r"; \d\d:\d\d left$", lines[0])
     assert all("computing" in line and "36,400 pairs" in line for line in lines)
     shares = [int(re.findall(r"(\d+) %", line)[0]) for line in lines]
     assert shares == sorted(set(shares))
+
+
+def test_a_line_of_the_real_films_fits_80_columns(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0.0
+    monkeypatch.setattr("time.monotonic", lambda: now)
+    progress = TerminalProgress(stream=io.StringIO())
+    for name in ("reading", "computing", "exporting"):
+        progress.stage(name, 72_853_138, 0, "pairs" if name != "reading" else "B")
+    progress.advance("reading", 72_853_138)
+    now = 10.0
+    progress.advance("computing", 36_426_569)
+    progress.advance("exporting", 24_284_380)
+    assert progress.standing() == (
+        "computing 50 % of 72,853,138 pairs, exporting 33 % of 72,853,138; 00:19 left"
+    )
+
+
+def test_where_the_cursor_cannot_go_up_there_are_no_bars(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "dumb")
+    stream = Terminal()
+    progress = TerminalProgress(stream=stream)
+    progress.stage("computing", 1000, 0, "pairs")
+    progress.advance("computing", 1000)
+    progress.close()
+    assert stream.getvalue() == ""
+
+
+NOTEBOOK = """
+import engine
+from engine.terminal import TerminalProgress
+engine.run("data", workers=1, progress=TerminalProgress())
+"""
+
+
+def test_a_notebook_shows_a_bar_a_stage(tmp_path: Path) -> None:
+    for module in ("ipykernel", "ipywidgets", "nbclient"):
+        if importlib.util.find_spec(module) is None:
+            pytest.skip(f"{module} not installed")
+    put(tmp_path / "data", "genres", "1990", films(300))
+    # In a process of its own, where what Jupyter warns of is nobody's failure.
+    code = (
+        "import json, nbclient, nbformat, sys\n"
+        "cells = [nbformat.v4.new_code_cell(sys.argv[1])]\n"
+        "notebook = nbformat.v4.new_notebook(cells=cells)\n"
+        "nbclient.NotebookClient(notebook, kernel_name='python3').execute()\n"
+        "print(json.dumps([cells[0].outputs, notebook.metadata]))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, NOTEBOOK],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(Path(engine.__file__).parents[1])},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    outputs, metadata = json.loads(done.stdout)
+    shown = [output["data"]["text/plain"].split()[0] for output in outputs if "data" in output]
+    assert shown[:3] == ["reading", "computing", "exporting"]
+    widgets = metadata["widgets"]["application/vnd.jupyter.widget-state+json"]["state"].values()
+    bars = [each["state"] for each in widgets if each["model_name"] == "FloatProgressModel"]
+    assert [(bar["bar_style"], bar["value"]) for bar in bars] == [
+        ("success", bar["max"]) for bar in bars
+    ]
+    assert len(bars) == 3
 
 
 @pytest.mark.parametrize("stream", [io.StringIO, Terminal])
