@@ -10,6 +10,7 @@ import logging
 import os
 import signal
 import sys
+import warnings
 from collections.abc import Callable
 from contextlib import suppress
 from types import FrameType
@@ -51,8 +52,9 @@ def stoppably(work: Callable[[], int], farewell: Callable[[], str]) -> int:
         nonlocal number
         number = received
         _ignore()  # A second signal would only interrupt the stopping.
-        # zarr's event loop complains of what is cut off.
+        # From here to the end of the process: zarr's event loop complains of what is cut off.
         logging.disable(logging.CRITICAL)
+        warnings.simplefilter("ignore")
         signal.setitimer(signal.ITIMER_REAL, _PATIENCE)
         raise Stopped(number)
 

@@ -182,7 +182,7 @@ def run(
 ) -> Command:
     """Start the command line on a data folder, after some Python."""
     code = f"import sys; {prepare}\nfrom engine.cli import main; sys.exit(main(sys.argv[1:]))"
-    words = [sys.executable, "-W", "error", "-c", code, "--data", *map(str, [data, *arguments])]
+    words = [sys.executable, "-c", code, "--data", *map(str, [data, *arguments])]
     log = data.with_name(f"{data.name}-{sum(1 for _ in data.parent.glob('*.log'))}.log")
     return Command((machine or Machine()).command(words), log, environment or {})
 
@@ -199,7 +199,7 @@ class Cluster:
     """A scheduler and workers, started with the `dask` command line."""
 
     folder: Path
-    machines: list[Machine] = field(default_factory=lambda: [Machine()] * 4)
+    machines: list[Machine] = field(default_factory=lambda: [Machine()] * 5)
     """Of the scheduler, then of each worker."""
     environment: dict[str, str] = field(default_factory=dict)
     commands: dict[str, Command] = field(default_factory=dict)

@@ -7,11 +7,11 @@ is done to it is real.
 """
 
 import contextlib
+import hashlib
 import io
 import itertools
 import json
 import os
-import random
 import resource
 import runpy
 import select
@@ -24,7 +24,7 @@ import tempfile
 import threading
 import time
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -133,6 +133,24 @@ def chunks(store: Path) -> dict[str, tuple[int, int]]:
     return found
 
 
+def chunks_that_count(data: Path) -> dict[str, tuple[int, int]]:
+    """Leave out the chunks that were made from another input than the one that is there."""
+    store = data / "similarities.zarr"
+    groups = set()
+    for metadata in store.glob("*/*/zarr.json"):
+        approach, decade = metadata.parent.relative_to(store).parts
+        with contextlib.suppress(OSError, ValueError, KeyError):
+            record = json.loads(metadata.read_bytes())["attributes"]["record"]
+            text = (data / "embeddings" / approach / f"plots_{decade}s.json").read_bytes()
+            if record["input_sha256"] == hashlib.sha256(text).hexdigest():
+                groups.add(f"{approach}/{decade}")
+    return {
+        name: which
+        for name, which in chunks(store).items()
+        if name.rpartition("/similarities/")[0] in groups
+    }
+
+
 def strays(data: Path) -> list[str]:
     """Name the files that a finished run has no use for."""
     return sorted(
@@ -199,6 +217,11 @@ class Running:
         """Send a signal to the whole process group, or to the main process alone."""
         with contextlib.suppress(ProcessLookupError):
             (os.killpg if group else os.kill)(self.pid, number)
+
+    @property
+    def over(self) -> bool:
+        """Whether it has come to its end."""
+        return all(pid != self.pid for pid, _ in group(self.pid))
 
     def stderr(self) -> str:
         """What it has said so far."""
@@ -428,7 +451,7 @@ def workers(pgid: int) -> list[int]:
     return sorted(pid for pid, command in group(pgid) if "LokyProcess" in command)
 
 
-def within(seconds: float, what: Any) -> bool:
+def within(seconds: float, what: Callable[[], object]) -> bool:
     """Wait until `what` is true."""
     end = time.monotonic() + seconds
     while not what():
@@ -436,73 +459,6 @@ def within(seconds: float, what: Any) -> bool:
             return False
         time.sleep(0.002)
     return True
-
-
-# --- Kills
-
-
-def killed_again_and_again(
-    launcher: Launcher,
-    films: Films,
-    data: Path,
-    arguments: list[str],
-    moments: Iterator[float],
-    *,
-    cold: dict[str, Any] | None = None,
-) -> Iterator[str]:
-    """Kill the process group at each moment, go on, and hold every run to the promises.
-
-    The series ends when a run comes to its end before its moment, or with an undisturbed run
-    when the moments are used up.
-
-    Parameters
-    ----------
-    launcher
-        Starts the runs.
-    films
-        Judge of the bytes.
-    data
-        A data folder; the series begins with what is there.
-    arguments
-        Of each run.
-    moments
-        Seconds from the start of each run to its kill.
-    cold
-        Options of cold runs; by default they are warm.
-
-    Yields
-    ------
-    str
-        For each run that was killed what it was at.
-    """
-    store = data / "similarities.zarr"
-    finished: dict[str, tuple[int, int]] = {}
-    for moment in itertools.chain(moments, [None]):
-        if cold is None:
-            run = launcher.warm("--data", data, *arguments)
-        else:
-            run = launcher.cold("--data", data, *arguments, **cold)
-        if moment is not None:
-            time.sleep(moment)
-            run.kill()
-        outcome = run.wait()
-        now = chunks(store)
-        again = [name for name in finished if now.get(name) != finished[name]]
-        assert not again, f"finished chunks were computed again: {again}"
-        assert not (wrong := films.wrong(data)), f"wrong bytes at a final path: {wrong}"
-        finished = now
-        if outcome.status != -signal.SIGKILL:
-            break
-        yield stage(data)
-    assert outcome.status == 0, outcome.stderr
-    assert "error" not in outcome.stderr, outcome.stderr
-    assert not (left := strays(data)), f"stray files: {left}"
-
-
-def random_moments(rng: random.Random, longest: float, most: int) -> Iterator[float]:
-    """Yield at most `most` moments up to `longest` seconds, early ones as likely as late ones."""
-    for _ in range(most):
-        yield rng.uniform(0.0, longest)
 
 
 if __name__ == "__main__":

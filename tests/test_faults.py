@@ -11,6 +11,7 @@ import random
 import shutil
 import signal
 import subprocess
+import sys
 import threading
 import time
 from collections import Counter
@@ -24,6 +25,7 @@ import pytest
 from faults import (
     FEW,
     NOBODY,
+    ROOT,
     TALL,
     WIDE,
     Films,
@@ -33,15 +35,16 @@ from faults import (
     chunks,
     everything,
     group,
-    killed_again_and_again,
     made_up,
     notebook,
-    random_moments,
     strays,
     within,
     workers,
     write_films,
 )
+from kills import completes, goes_on, kill_worker, scene, series, with_workers
+
+from engine.pool import sweep_after
 
 pytestmark = pytest.mark.skipif(
     not Path("/proc/self/stat").exists(), reason="looks for left-over processes in /proc"
@@ -135,20 +138,6 @@ def in_lanes(scenario: Callable[[Launcher, int], T], n: int, lanes: int = LANES)
         return list(threads.map(play, range(n)))
 
 
-def completes(launcher: Launcher, films: Films, data: Path, *arguments: str) -> Outcome:
-    """The next run ends with exactly the right bytes, and no finished chunk is written again."""
-    before = chunks(data / "similarities.zarr")
-    outcome = launcher.run("--data", data, *arguments)
-    assert outcome.status == 0, outcome.stderr
-    assert outcome.errors == []
-    assert films.missing(data) == []
-    assert films.wrong(data) == []
-    assert strays(data) == []
-    after = chunks(data / "similarities.zarr")
-    assert {name: after.get(name) for name in before} == before
-    return outcome
-
-
 def fails(outcome: Outcome, *words: str, errors: int = 1) -> None:
     """One line for each error, no traceback; the words are in the first."""
     assert outcome.status == 1, outcome
@@ -162,50 +151,32 @@ def fails(outcome: Outcome, *words: str, errors: int = 1) -> None:
 # --- SIGKILL of the whole run
 
 
-@pytest.mark.parametrize("what", ["reading", "computing", "exporting", "everything"])
+@pytest.mark.parametrize(
+    ("what", "at_least"),
+    [
+        ("reading", 25),
+        ("computing", 25),
+        ("exporting", 25),
+        ("everything", 25),
+        ("another input", 15),
+        ("with workers", 10),
+    ],
+)
 def test_a_run_killed_at_any_moment_of_any_stage_is_resumed(
-    what: str, tall: Films, wide: Films, tmp_path: Path, launcher: Launcher
+    what: str, at_least: int, tall: Films, wide: Films, tmp_path: Path, launcher: Launcher
 ) -> None:
-    films = wide if what == "reading" else tall
-    arguments = {"computing": ["--compute-only"], "exporting": ["--export-only"]}.get(what, [])
-    ready = films.copy(tmp_path / "ready")
-    if what == "exporting":
-        launcher.run("--data", ready, "--compute-only")
-    whole = shutil.copytree(ready, tmp_path / "whole")
-    longest = launcher.run("--data", whole, *arguments).seconds
-    rng = random.Random(what)
-    seeds = [rng.random() for _ in range(100)]
+    found = scene(what, launcher, tall, wide, tmp_path)
     kills: list[str] = []
 
-    def series(launcher: Launcher, number: int) -> None:
-        if len(kills) >= 32:
-            return
-        data = shutil.copytree(ready, tmp_path / f"data-{number}")
-        moments = random_moments(random.Random(seeds[number]), longest, 6)
-        kills.extend(killed_again_and_again(launcher, films, data, arguments, moments))
-        completes(launcher, films, data)
-        shutil.rmtree(data)
+    def play(launcher: Launcher, number: int) -> None:
+        if len(kills) < at_least:
+            rng = random.Random(f"{what} {number}")
+            kills.extend(series(found, launcher, tmp_path / f"data-{number}", rng, 4))
 
-    in_lanes(series, len(seeds))
-    assert len(kills) >= 32
-    assert what in [*kills, "everything"]
-
-
-def test_a_process_group_killed_with_its_workers_is_resumed(tall: Films, tmp_path: Path) -> None:
-    options = {"cpus": 3, "eager": True}
-    kills: list[str] = []
-
-    def series(launcher: Launcher, number: int) -> None:
-        data = tall.copy(tmp_path / f"data-{number}")
-        moments = random_moments(random.Random(number), 2.5, 4)
-        kills.extend(
-            killed_again_and_again(launcher, tall, data, ["--workers", "3"], moments, cold=options)
-        )
-        completes(launcher, tall, data)
-        shutil.rmtree(data)
-
-    in_lanes(series, 5, lanes=2)
-    assert len(kills) >= 10
+    in_lanes(play, 4 * at_least)
+    assert len(kills) >= at_least
+    if what in ("reading", "computing", "exporting"):
+        assert what in kills
 
 
 def test_workers_do_not_outlive_a_main_process_that_was_killed(tall: Films, tmp_path: Path) -> None:
@@ -225,55 +196,45 @@ def test_workers_do_not_outlive_a_main_process_that_was_killed(tall: Films, tmp_
 # --- SIGKILL of a worker
 
 
-def with_workers(launcher: Launcher, data: Path) -> Running:
-    """Start a run with workers, and wait for them."""
-    run = launcher.cold("--data", data, "--workers", 4, cpus=4, eager=True)
-    assert within(SOON, lambda: workers(run.pid)), run.wait().stderr
-    return run
-
-
-def kill_worker(run: Running) -> int:
-    pid = max(workers(run.pid))
-    os.kill(pid, signal.SIGKILL)
-    return pid
-
-
 @pytest.mark.parametrize("moment", ["starting", "reading", "computing"])
 def test_a_killed_worker_costs_no_more_than_its_block(
     moment: str, tall: Films, wide: Films, tmp_path: Path, launcher: Launcher
 ) -> None:
     films = wide if moment == "reading" else tall
-    data = films.copy(tmp_path / "data")
-    run = with_workers(launcher, data)
-    store = data / "similarities.zarr"
-    if moment == "reading":
-        assert within(SOON, lambda: list(store.glob("*/*/vectors")))
-    if moment == "computing":
-        assert within(SOON, lambda: chunks(store))
-    kill_worker(run)
-    before = chunks(store)
-    outcome = run.wait()
-    assert outcome.status == 0, outcome.stderr
-    assert "a worker process was killed, probably because memory ran out" in outcome.stderr
-    assert "going on with 3" in outcome.stderr
-    assert films.missing(data) == []
-    assert films.wrong(data) == []
-    assert strays(data) == []
-    after = chunks(store)
-    assert {name: after[name] for name in before} == before
-    assert within(SOON, lambda: not group(run.pid))
+    data = tmp_path / "data"
+    there = {
+        "starting": lambda: True,
+        "reading": lambda: list(data.glob("similarities.zarr/*/*/vectors")),
+        "computing": lambda: chunks(data / "similarities.zarr"),
+    }
+    assert goes_on(launcher, films, data, lambda: within(SOON, there[moment]))
+
+
+def test_what_a_killed_pool_leaves_in_memory_is_swept_when_its_run_is_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    for pid in (gone.pid, os.getpid()):
+        (tmp_path / f"sem.loky-{pid}-x1").touch()
+        (tmp_path / f"joblib_memmapping_folder_{pid}_x2_x3").mkdir()
+        sweep_after(pid)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        f"joblib_memmapping_folder_{os.getpid()}_x2_x3",
+        f"sem.loky-{os.getpid()}-x1",
+    ]
 
 
 def test_after_three_killed_workers_the_run_stops_with_a_sentence(
     tall: Films, tmp_path: Path, launcher: Launcher
 ) -> None:
     data = tall.copy(tmp_path / "data")
-    run = with_workers(launcher, data)
+    run = with_workers(launcher, data, 4)
     killed: set[int] = set()
-    while alive(run):
-        with contextlib.suppress(ValueError, ProcessLookupError):
-            if max(workers(run.pid)) > max(killed, default=0):
-                killed.add(kill_worker(run))
+    while not run.over:
+        if max(workers(run.pid), default=0) > max(killed, default=0):
+            killed.add(kill_worker(run) or 0)
         time.sleep(0.01)
     outcome = run.wait()
     fails(outcome, "killed 3 times", "memory", "fewer --workers")
@@ -281,10 +242,6 @@ def test_after_three_killed_workers_the_run_stops_with_a_sentence(
     assert within(SOON, lambda: not group(run.pid))
     assert tall.wrong(data) == []
     completes(launcher, tall, data)
-
-
-def alive(run: Running) -> bool:
-    return any(pid == run.pid for pid, _ in group(run.pid))
 
 
 # --- Ctrl-C and SIGTERM
@@ -309,9 +266,9 @@ def stops(run: Running, number: signal.Signals, *, everyone: bool, twice: bool) 
     assert within(SOON - (time.monotonic() - begin), lambda: not group(run.pid))
     assert outcome.status in (0, 128 + number), outcome.stderr
     if outcome.status:
-        [sentence] = outcome.stderr.splitlines()
-        assert sentence.startswith("interrupted")
-        assert "the same command" in sentence
+        assert outcome.stderr.startswith("interrupted"), outcome.stderr
+        assert "the same command" in outcome.stderr
+        assert len(outcome.stderr.splitlines()) == 1, outcome.stderr
     else:
         assert outcome.stderr == ""
     return outcome
@@ -344,23 +301,53 @@ def test_ctrl_c_and_sigterm_stop_a_run_at_any_moment(tall: Films, tmp_path: Path
         completes(launcher, tall, data)
         shutil.rmtree(data)
 
-    in_lanes(scenario, 4 * len(WAYS))
+    in_lanes(scenario, 3 * len(WAYS))
     assert Counter(stopped)[0] < len(stopped) / 2
 
 
-@pytest.mark.parametrize("way", range(len(WAYS)))
-def test_ctrl_c_and_sigterm_leave_no_worker(
-    way: int, tall: Films, tmp_path: Path, launcher: Launcher
+def test_ctrl_c_and_sigterm_leave_no_worker(tall: Films, tmp_path: Path) -> None:
+    def scenario(launcher: Launcher, way: int) -> None:
+        data = tall.copy(tmp_path / f"data-{way}")
+        run = with_workers(launcher, data)
+        if way % 2:
+            assert within(SOON, lambda: chunks(data / "similarities.zarr"))
+        time.sleep(random.Random(way).uniform(0.0, 0.3))
+        number, everyone, twice = WAYS[way]
+        stops(run, number, everyone=everyone, twice=twice)
+        assert tall.wrong(data) == []
+        completes(launcher, tall, data)
+
+    in_lanes(scenario, len(WAYS), lanes=2)
+
+
+def test_ctrl_c_at_a_terminal_leaves_one_sentence_under_the_bars(
+    tall: Films, tmp_path: Path
 ) -> None:
+    """With a terminal that turns Ctrl-C into a signal, and shows the bars."""
     data = tall.copy(tmp_path / "data")
-    run = with_workers(launcher, data)
-    if way % 2:
-        assert within(SOON, lambda: chunks(data / "similarities.zarr"))
-    time.sleep(random.Random(way).uniform(0.0, 0.3))
-    number, everyone, twice = WAYS[way]
-    stops(run, number, everyone=everyone, twice=twice)
-    assert tall.wrong(data) == []
-    completes(launcher, tall, data)
+    command = [sys.executable, "scripts/run.py", "--data", str(data)]
+    in_terminal = f"import os, pty; os._exit(os.waitstatus_to_exitcode(pty.spawn({command!r})))"
+    with subprocess.Popen(
+        [sys.executable, "-c", in_terminal],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        cwd=ROOT,
+    ) as terminal:
+        assert terminal.stdin
+        assert terminal.stdout
+        try:
+            assert within(SOON, lambda: chunks(data / "similarities.zarr"))
+            terminal.stdin.write(b"\x03")
+            terminal.stdin.flush()
+            said = terminal.stdout.read().decode()
+            assert terminal.wait(SOON) == 130, said
+        finally:
+            terminal.kill()
+    assert "Traceback" not in said
+    last = said.replace("\r\n", "\n").rstrip().split("\n")[-1]
+    assert last.startswith("interrupted: ")
+    assert said.count("interrupted") == 1
 
 
 # --- Damage in the store

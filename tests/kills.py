@@ -1,0 +1,198 @@
+"""Kills at random moments, and the promises that every run after them is held to."""
+
+import contextlib
+import os
+import random
+import shutil
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from faults import (
+    PATIENCE,
+    Films,
+    Launcher,
+    Outcome,
+    Running,
+    chunks,
+    chunks_that_count,
+    group,
+    stage,
+    strays,
+    within,
+    workers,
+)
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A run to be killed again and again."""
+
+    name: str
+    films: Films
+    """Judge of the bytes."""
+    ready: Path
+    """The data folder at the beginning, to copy."""
+    arguments: tuple[str, ...]
+    longest: float
+    """Seconds from `begin` to the end when nobody disturbs it."""
+    options: dict[str, Any] | None = None
+    """Of cold runs; None: warm."""
+
+    def begin(self, launcher: Launcher, data: Path) -> Running:
+        """Start the run, or go on with it; it is at work when this returns."""
+        if self.options is None:
+            run = launcher.warm("--data", data, *self.arguments)
+        else:
+            run = launcher.cold("--data", data, *self.arguments, **self.options)
+        lock = data / "similarities.zarr.lock"
+        assert within(
+            PATIENCE, lambda: (lock.exists() and str(run.pid) in lock.read_text()) or run.over
+        )
+        return run
+
+    def wait_for_moment(self, run: Running, data: Path, rng: random.Random) -> None:
+        """Wait for a moment at random; with workers, whose start takes long, often a late one."""
+        longest = self.longest
+        if self.options and rng.random() < 0.7:
+            store = data / "similarities.zarr"
+            before = chunks(store)
+            assert within(PATIENCE, lambda: chunks(store) != before or run.over)
+            longest = 0.3
+        time.sleep(rng.uniform(0.0, longest))
+
+
+SCENES = ("reading", "computing", "exporting", "everything", "another input", "with workers")
+"""What a run is at when it is killed."""
+
+
+def scene(name: str, launcher: Launcher, tall: Films, wide: Films, folder: Path) -> Scene:
+    """Prepare one of `SCENES`, and let the run go to its end once to time it."""
+    films, options = tall, None
+    arguments: tuple[str, ...] = ()
+    ready = folder / "ready"
+    if name == "another input":  # The store is finished, and then all inputs change.
+        first = next(path for path in sorted(tall.embeddings.rglob("*.json")))
+        films.copy(ready)
+        (ready / "embeddings" / "genres" / first.name).write_text('{"1": [1.0], "2": [1.0]}')
+        for path in sorted((ready / "embeddings").rglob("*.json"))[1:]:
+            path.write_text(path.read_text().replace("0.0", "0.1"))
+        assert launcher.run("--data", ready).status == 0
+        shutil.rmtree(ready / "similarities")
+        shutil.rmtree(ready / "embeddings")
+    elif name == "reading":
+        films = wide
+    films.copy(ready)
+    if name == "computing":
+        arguments = ("--compute-only",)
+    elif name == "exporting":
+        assert launcher.run("--data", ready, "--compute-only").status == 0
+        arguments = ("--export-only",)
+    elif name == "with workers":
+        arguments, options = ("--workers", "2"), {"eager": True}
+    found = Scene(name, films, ready, arguments, 0.0, options)
+    times = []
+    for number in range(1 if options else 3):
+        run = found.begin(launcher, shutil.copytree(ready, folder / f"whole-{number}"))
+        begin = time.monotonic()
+        assert run.wait().status == 0, run.stderr()
+        times.append(time.monotonic() - begin)
+    return replace(found, longest=min(times))
+
+
+def series(
+    scene: Scene, launcher: Launcher, data: Path, rng: random.Random, most: int
+) -> list[str]:
+    """Kill the process group at random moments, go on, and hold every run to the promises.
+
+    The series ends when a run comes to its end before its moment, or has been killed `most`
+    times; then the same command, and at last the plain one, complete it.
+
+    Returns
+    -------
+    list[str]
+        For each kill what the run was at.
+    """
+    kills = []
+    shutil.copytree(scene.ready, data)
+    finished: dict[str, tuple[int, int]] = {}
+    for number in range(most + 1):
+        run = scene.begin(launcher, data)
+        if number < most:
+            scene.wait_for_moment(run, data, rng)
+            run.kill()
+        outcome = run.wait()
+        now = chunks_that_count(data)
+        again = [name for name in finished if now.get(name) != finished[name]]
+        assert not again, f"finished chunks were computed again: {again}"
+        assert not (wrong := scene.films.wrong(data)), f"wrong bytes at a final path: {wrong}"
+        finished = now
+        if outcome.status != -signal.SIGKILL:
+            break
+        kills.append(stage(data))
+    assert outcome.status == 0, outcome.stderr
+    assert not outcome.errors, outcome.stderr
+    assert not (left := strays(data)), f"stray files: {left}"
+    completes(launcher, scene.films, data)
+    shutil.rmtree(data)
+    return kills
+
+
+def completes(launcher: Launcher, films: Films, data: Path, *arguments: str) -> Outcome:
+    """Hold the next run to its promise: the right bytes, and no finished chunk written again."""
+    before = chunks(data / "similarities.zarr")
+    outcome = launcher.run("--data", data, *arguments)
+    assert outcome.status == 0, outcome.stderr
+    assert outcome.errors == []
+    assert films.missing(data) == []
+    assert films.wrong(data) == []
+    assert strays(data) == []
+    after = chunks(data / "similarities.zarr")
+    assert {name: after.get(name) for name in before} == before
+    return outcome
+
+
+def with_workers(launcher: Launcher, data: Path, n: int = 2) -> Running:
+    """Start a run with worker processes, and wait for the first."""
+    run = launcher.cold("--data", data, "--workers", n, cpus=n, eager=True)
+    assert within(PATIENCE, lambda: workers(run.pid)), run.wait().stderr
+    return run
+
+
+def kill_worker(run: Running) -> int | None:
+    """Kill one worker of a run; None when there is none."""
+    with contextlib.suppress(ValueError, ProcessLookupError):
+        pid = max(workers(run.pid))
+        os.kill(pid, signal.SIGKILL)
+        return pid
+    return None
+
+
+def goes_on(launcher: Launcher, films: Films, data: Path, moment: Callable[[], object]) -> bool:
+    """Kill one worker after `moment`: the run goes on by itself and ends with the right bytes.
+
+    Returns
+    -------
+    bool
+        Whether there was a worker to be killed, and it was missed.
+    """
+    films.copy(data)
+    run = with_workers(launcher, data, 3)
+    moment()
+    killed = kill_worker(run)
+    before = chunks_that_count(data)
+    outcome = run.wait()
+    assert outcome.status == 0, outcome.stderr
+    assert not (wrong := films.missing(data) + films.wrong(data)), wrong
+    assert not (left := strays(data)), left
+    after = chunks(data / "similarities.zarr")
+    assert {name: after.get(name) for name in before} == before
+    assert within(PATIENCE, lambda: not group(run.pid)), group(run.pid)
+    if killed is None or not outcome.stderr:
+        return False
+    [line] = outcome.stderr.splitlines()
+    assert line == ("a worker process was killed, probably because memory ran out; going on with 2")
+    return True
