@@ -15,9 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.blocks import Chunk
-from engine.errors import DamagedError, NotComputedError, NotFoundError, StoreError
+from engine.errors import DamagedError, NotComputedError, NotFoundError, StoreError, shown
 from engine.folder import DecadeName
-from engine.reading import shown
 from engine.source import Source
 from engine.stored_decade import StoredDecade
 

@@ -36,3 +36,21 @@ class DamagedError(Exception):
 
     For the engine alone: whoever catches it computes that part again, or makes a sentence of it.
     """
+
+
+class InputError(ValueError):
+    """An embeddings file is not what it should be; its text is one sentence for a person."""
+
+
+def shown(text: str, limit: int = 60) -> str:
+    """Text from outside made fit for a terminal: printable, and at most `limit` characters.
+
+    What is not printable (control characters, surrogates, marks that turn the direction of
+    writing) is escaped; of a long text the beginning and the end are shown.
+    """
+    ends = text if len(text) <= 2 * limit else text[:limit] + text[-limit:]
+    escaped = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in ends)
+    if len(escaped) <= limit:
+        return escaped
+    half = (limit - 1) // 2
+    return f"{escaped[:half]}…{escaped[-half:]}"

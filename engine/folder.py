@@ -10,8 +10,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from engine.errors import EngineError
-from engine.reading import shown
+from engine.errors import EngineError, shown
 
 _INPUT_NAME = re.compile(r"plots_([0-9]{1,9})s\.json")
 _LONGEST_NAME = 100

@@ -184,6 +184,8 @@ class Job:
             task for state in self.states.values() for task in self._tasks(state, export=False)
         ]
         tasks.sort(key=lambda task: -self.states[task.name].n_pairs)
+        if warning := short_of_space(self.store, self.states.values(), compute=True, export=False):
+            self.progress.message(warning)
         stored = sum(state.pairs_stored for state in self.states.values())
         total = sum(state.n_pairs for state in self.states.values())
         self.progress.stage("computing", total, stored, "pairs")

@@ -11,11 +11,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from engine.blocks import RowBlock
-from engine.errors import DamagedError, EngineError, StoreError
+from engine.errors import DamagedError, EngineError, InputError, StoreError
 from engine.folder import DataFolder, DecadeName, select
 from engine.kernel import KernelName
 from engine.output import PartialOutput
-from engine.reading import InputError, fingerprint
+from engine.reading import fingerprint
 from engine.record import Record
 from engine.store import Store
 

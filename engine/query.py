@@ -9,9 +9,15 @@ from pathlib import Path
 from typing import NoReturn, cast
 
 from engine.decade import Decade
-from engine.errors import DamagedError, EngineError, NotComputedError, NotFoundError, StoreError
+from engine.errors import (
+    DamagedError,
+    EngineError,
+    NotComputedError,
+    NotFoundError,
+    StoreError,
+    shown,
+)
 from engine.folder import DataFolder, DecadeName, check_approach
-from engine.reading import shown
 from engine.source import Source
 from engine.store import Store
 

@@ -20,7 +20,8 @@ from zarr.storage import FsspecStore
 
 from engine.errors import StoreError
 
-_SECRET = re.compile(r"(?<=://)[^/@]*:[^/@]*(?=@)|(?<=[?&])[^=&\s]+=[^&\s'\"]*")
+_URL = re.compile(r"[A-Za-z][\w+.-]*://[^\s'\"]+")
+_SECRET = re.compile(r"(?<=://)[^/@]*:[^/@]*(?=@)|(?<=[?&])[^=&]+=[^&]*")
 _MISSING = (FileNotFoundError, IsADirectoryError, NotADirectoryError)
 _AT_ONCE = 64
 """Deletions on their way at the same time."""
@@ -34,7 +35,7 @@ def masked(text: str) -> str:
     >>> masked("sftp://me:secret@host/store.zarr")
     'sftp://…@host/store.zarr'
     """
-    return _SECRET.sub("…", text)
+    return _URL.sub(lambda url: _SECRET.sub("…", url[0]), text)
 
 
 def checked(location: str) -> str:
@@ -58,7 +59,7 @@ def checked(location: str) -> str:
             f"{masked(location)}: a URL must not hold credentials; leave them out and set them "
             "in the environment, for instance AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
         )
-    return location
+    return f"{protocol}://{rest.rstrip('/')}"
 
 
 def open_remote(url: str) -> "RemoteStore":

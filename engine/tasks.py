@@ -20,11 +20,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.blas import machine, one_blas_thread
-from engine.errors import DamagedError, EngineError
+from engine.errors import DamagedError, EngineError, InputError, shown
 from engine.folder import DecadeName
 from engine.kernel import KernelName
 from engine.output import PartialOutput
-from engine.reading import InputError, read_embeddings, shown
+from engine.reading import read_embeddings
 from engine.record import Record
 from engine.row_block import cells, opened, rows
 from engine.store import Store

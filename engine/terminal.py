@@ -10,9 +10,10 @@ from typing import Any, TextIO
 from tqdm.auto import tqdm
 
 from engine.batch import Summary
+from engine.errors import shown
 from engine.job import DecadeSummary
 from engine.progress import Progress
-from engine.reading import shown
+from engine.remote import masked
 from engine.status import DecadeStatus, Status
 
 _LINE_SECONDS = 10.0
@@ -115,7 +116,7 @@ class TerminalProgress(Progress):
         self._write(f"error: {text}")
 
     def _write(self, text: str) -> None:
-        tqdm.write(text, file=self.stream)
+        tqdm.write(masked(text), file=self.stream)
         self.stream.flush()
 
     def close(self) -> None:

@@ -12,13 +12,13 @@ from pathlib import Path
 import google_crc32c
 
 from engine.blas import one_blas_thread
-from engine.errors import DamagedError, EngineError
+from engine.errors import DamagedError, EngineError, InputError
 from engine.folder import DataFolder, DecadeName
 from engine.output import checksum
 from engine.plan import choose
 from engine.pool import cpus, no_worker_left, perform_all, worth
 from engine.progress import Progress
-from engine.reading import InputError, fingerprint
+from engine.reading import fingerprint
 from engine.record import Record
 from engine.row_block import cells, opened, rows
 from engine.store import Store

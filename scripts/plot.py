@@ -22,10 +22,10 @@ from numpy.typing import NDArray
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from engine.errors import EngineError
+from engine.errors import shown as printable
 from engine.folder import DataFolder, DecadeName, select
 from engine.overview import Distribution, mean_by_pixel, measure, order_films
 from engine.query import open as open_store
-from engine.reading import shown as printable
 
 try:
     import matplotlib

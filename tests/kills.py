@@ -92,7 +92,7 @@ def scene(name: str, launcher: Launcher, tall: Films, wide: Films, folder: Path)
         assert launcher.run("--data", ready, "--compute-only").status == 0
         arguments = ("--export-only",)
     elif name == "with workers":
-        arguments, options = ("--workers", "2"), {"eager": True}
+        arguments, options = ("--workers", "2"), {"cpus": 2, "eager": True}
     found = Scene(name, films, ready, arguments, 0.0, options)
     times = []
     for number in range(1 if options else 3):

@@ -25,7 +25,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from engine.reading import InputError, fingerprint, parse_embeddings, read_embeddings, shown
+from engine.errors import InputError, shown
+from engine.parsing import parse_embeddings
+from engine.reading import fingerprint, read_embeddings
 
 ROOT = Path(__file__).resolve().parents[1]
 # A folder with embeddings/*/plots_*.json: the sample, or real data named in the environment.
@@ -410,7 +412,8 @@ def test_a_missing_file_a_folder_a_pipe_and_a_broken_link_are_refused(tmp_path: 
 def test_a_file_without_permission_is_refused() -> None:
     code = (
         "import os, pathlib, sys\n"
-        "from engine.reading import InputError, fingerprint, read_embeddings\n"
+        "from engine.errors import InputError\n"
+        "from engine.reading import fingerprint, read_embeddings\n"
         "if os.getuid() == 0: os.setuid(65534)\n"  # root may read whatever its mode
         "for read in (read_embeddings, fingerprint):\n"
         "    try: read(pathlib.Path(sys.argv[1]))\n"

@@ -30,7 +30,7 @@ URL = "s3://films/similarities.zarr"
         ("https://me@host/a?token=abc", "https://me@host/a?…"),
         ("s3://bucket/a@b:c.zarr", "s3://bucket/a@b:c.zarr"),
         ("sftp://me@host/a.zarr", "sftp://me@host/a.zarr"),
-        ("/a?b/c.zarr", "/a?b/c.zarr"),
+        ("/a?b=c/d&e=f.zarr", "/a?b=c/d&e=f.zarr"),
     ],
 )
 def test_what_may_be_a_secret_in_a_url_is_masked(url: str, shown: str) -> None:
@@ -52,7 +52,7 @@ def test_a_url_that_tells_a_secret_or_is_of_use_to_nobody_is_refused_without_rep
 def test_a_file_url_is_the_store_at_its_path(tmp_path: Path) -> None:
     assert checked("file:///a/b%20c.zarr") == "/a/b c.zarr"
     assert Store(f"file://{tmp_path}/a.zarr").path == tmp_path / "a.zarr"
-    assert checked("s3://bucket/b%20c.zarr") == "s3://bucket/b%20c.zarr"
+    assert checked("s3://bucket/b%20c.zarr/") == "s3://bucket/b%20c.zarr"
 
 
 @needs("fsspec")
@@ -198,6 +198,11 @@ def test_a_bucket_with_something_else_in_it_is_left_alone(bucket: Bucket, data: 
             URL,
             {"AWS_ENDPOINT_URL": f"http://127.0.0.1:{free_port()}", "AWS_MAX_ATTEMPTS": "1"},
             f"{URL}: Could not connect",
+        ),
+        (
+            URL,
+            {"AWS_ENDPOINT_URL": f"http://me:hunter2@127.0.0.1:{free_port()}/"},
+            f"{URL}: ",
         ),
         (URL, dict.fromkeys(SECRETS, ""), f"{URL}: Unable to locate credentials"),
         ("s3://me:hunter2@films/a.zarr", {}, "s3://…@films/a.zarr: a URL must not hold"),
