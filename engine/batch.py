@@ -4,7 +4,7 @@ import math
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from engine.errors import EngineError
 from engine.folder import DataFolder, DecadeName
 from engine.job import DecadeSummary, Job
 from engine.kernel import KERNELS, KernelName
-from engine.lock import locked
+from engine.lock import lock_path, locked
 from engine.plan import Settings, choose
 from engine.pool import cpus, no_worker_left, sweep_after
 from engine.progress import Progress
@@ -133,9 +133,13 @@ def run(
         )
     if (usable := cpus()) < (workers or 1):
         progress.message(f"{workers} workers were asked for; {usable} are used, one for each CPU")
-    with locked(place) as killed:
-        if killed:
+    with ExitStack() as held:
+        if killed := held.enter_context(locked(place)):
             sweep_after(killed)
+        usual = Store(str(folder.default_store))
+        if export and lock_path(place) != lock_path(usual):
+            # Runs on two stores must not write the same outputs.
+            held.enter_context(locked(usual, "these outputs"))
         place.create()
         place.sweep()
         if restart:

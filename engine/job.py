@@ -328,6 +328,7 @@ class Job:
                 "out; what was finished is in the store: run the command again with fewer "
                 "--workers, or with more memory"
             ) from None
+        self.store.sweep()  # All workers are gone; one may have been writing.
         self.workers = max(1, self.workers - 1)
         self.progress.message(
             "a worker process was killed, probably because memory ran out; going on with "

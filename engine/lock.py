@@ -21,18 +21,26 @@ from engine.store import Store
 def lock_path(store: Store) -> Path:
     """Where the lock of a store lies.
 
-    Beside a store on a disk; for a store behind a URL in the folder for temporary files, where
-    it keeps apart the runs of this machine alone.
+    Beside a store on a disk, whatever links lead there; for a store behind a URL in the folder
+    for temporary files, where it keeps apart the runs of this machine alone.
     """
     if store.path is not None:
-        return store.path.with_name(store.path.name + ".lock")
+        real = store.path.resolve()
+        return real.with_name(real.name + ".lock")
     key = hashlib.sha256(store.location.encode()).hexdigest()[:16]
     return Path(tempfile.gettempdir()) / f"similarities-{key}.lock"
 
 
 @contextmanager
-def locked(store: Store) -> Iterator[int | None]:
+def locked(store: Store, what: str = "this store") -> Iterator[int | None]:
     """Hold the store; the operating system gives it back however the process ends.
+
+    Parameters
+    ----------
+    store
+        Need not exist.
+    what
+        What is held with it, for the sentence that turns another run away.
 
     Yields
     ------
@@ -50,7 +58,7 @@ def locked(store: Store) -> Iterator[int | None]:
     with open(path, "a+", encoding="utf-8", errors="replace") as file:
         if not _acquired(file, portalocker.LOCK_EX):
             raise LockedError(
-                f"{store.location}: another run is at work on this store "
+                f"{store.location}: another run is at work on {what} "
                 f"({_told(path) or 'which did not say who it is'}); wait until it ends, or "
                 "stop it, then run the command again"
             )

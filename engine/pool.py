@@ -9,13 +9,14 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Generator, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from importlib.util import find_spec
 from multiprocessing import resource_tracker
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import joblib
-from joblib.externals.loky import get_reusable_executor
+from joblib.externals.loky import get_reusable_executor, process_executor
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 
 __all__ = [
@@ -154,6 +155,19 @@ def sweep_after(run: int) -> None:
                 shutil.rmtree(stray, ignore_errors=True)
     except PermissionError:
         pass  # The number is somebody else's now.
+
+
+def _kill(worker: Any) -> None:
+    """Kill a worker; ours have no processes of their own that would have to be killed first."""
+    with suppress(ProcessLookupError):
+        os.kill(worker.pid, signal.SIGKILL)
+    worker.join()
+
+
+if not (shutil.which("pgrep") or find_spec("psutil")):
+    # As in many a small container. loky finds the processes of a worker with one of these and
+    # hangs for ever without: at the end of each run, and when a worker was killed.
+    process_executor.kill_process_tree = _kill
 
 
 def _begin_worker(parent: int) -> None:

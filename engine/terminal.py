@@ -100,9 +100,10 @@ class TerminalProgress(Progress):
                 amount = f"{total:,}" if repeated else f"{total:,} {unit}"
                 parts.append(f"{name} {100 * done // total} % of {amount}")
                 begin, before = self._begun[name]
-                seconds = time.monotonic() - begin
-                left = max(left, seconds * (total - done) / max(1, done - before))
-        return f"{', '.join(parts)}; {tqdm.format_interval(left)} left" if parts else ""
+                if done > before:  # Else there is no rate yet.
+                    seconds = time.monotonic() - begin
+                    left = max(left, seconds * (total - done) / (done - before))
+        return ", ".join(parts) + (f"; {tqdm.format_interval(left)} left" if left else "")
 
     def message(self, text: str) -> None:
         """Write a message above the bars."""

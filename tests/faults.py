@@ -12,6 +12,7 @@ import io
 import itertools
 import json
 import os
+import re
 import resource
 import runpy
 import select
@@ -187,6 +188,9 @@ def stage(data: Path) -> str:
 # --- Runs
 
 
+_PROGRESS = re.compile(r"(reading|computing|exporting) \d+ % of ")
+
+
 @dataclass(frozen=True)
 class Outcome:
     """How a run ended."""
@@ -196,6 +200,11 @@ class Outcome:
     stdout: str
     stderr: str
     seconds: float
+
+    @property
+    def messages(self) -> list[str]:
+        """What it said beside the lines of progress that come every few seconds."""
+        return [line for line in self.stderr.splitlines() if not _PROGRESS.match(line)]
 
     @property
     def errors(self) -> list[str]:
@@ -356,6 +365,7 @@ class Launcher:
 
 def _prepare(
     *,
+    path: str | None = None,
     cpus: int = 0,
     eager: bool = False,
     file_size: int = 0,
@@ -366,6 +376,8 @@ def _prepare(
 
     Parameters
     ----------
+    path
+        Where other programs are found.
     cpus
         As if there were so many, to have more workers than CPUs.
     eager
@@ -377,6 +389,8 @@ def _prepare(
     machine
         As if the CPU were of this kind.
     """
+    if path is not None:
+        os.environ["PATH"] = path
     import engine.batch
     import engine.job
     import engine.pool

@@ -55,9 +55,9 @@ class Scene:
         return run
 
     def wait_for_moment(self, run: Running, data: Path, rng: random.Random) -> None:
-        """Wait for a moment at random; with workers, whose start takes long, often a late one."""
+        """Wait for a moment at random, often one after the reading and the start of workers."""
         longest = self.longest
-        if self.options and rng.random() < 0.7:
+        if self.name in ("computing", "with workers") and rng.random() < 0.6:
             store = data / "similarities.zarr"
             before = chunks(store)
             assert within(PATIENCE, lambda: chunks(store) != before or run.over)
@@ -155,9 +155,9 @@ def completes(launcher: Launcher, films: Films, data: Path, *arguments: str) -> 
     return outcome
 
 
-def with_workers(launcher: Launcher, data: Path, n: int = 2) -> Running:
+def with_workers(launcher: Launcher, data: Path, n: int = 2, **options: Any) -> Running:
     """Start a run with worker processes, and wait for the first."""
-    run = launcher.cold("--data", data, "--workers", n, cpus=n, eager=True)
+    run = launcher.cold("--data", data, "--workers", n, cpus=n, eager=True, **options)
     assert within(PATIENCE, lambda: workers(run.pid)), run.wait().stderr
     return run
 
@@ -171,7 +171,9 @@ def kill_worker(run: Running) -> int | None:
     return None
 
 
-def goes_on(launcher: Launcher, films: Films, data: Path, moment: Callable[[], object]) -> bool:
+def goes_on(
+    launcher: Launcher, films: Films, data: Path, moment: Callable[[], object], **options: Any
+) -> bool:
     """Kill one worker after `moment`: the run goes on by itself and ends with the right bytes.
 
     Returns
@@ -180,7 +182,7 @@ def goes_on(launcher: Launcher, films: Films, data: Path, moment: Callable[[], o
         Whether there was a worker to be killed, and it was missed.
     """
     films.copy(data)
-    run = with_workers(launcher, data, 3)
+    run = with_workers(launcher, data, 3, **options)
     moment()
     killed = kill_worker(run)
     before = chunks_that_count(data)
@@ -191,8 +193,8 @@ def goes_on(launcher: Launcher, films: Films, data: Path, moment: Callable[[], o
     after = chunks(data / "similarities.zarr")
     assert {name: after.get(name) for name in before} == before
     assert within(PATIENCE, lambda: not group(run.pid)), group(run.pid)
-    if killed is None or not outcome.stderr:
+    if killed is None or not outcome.messages:
         return False
-    [line] = outcome.stderr.splitlines()
-    assert line == ("a worker process was killed, probably because memory ran out; going on with 2")
+    sentence = "a worker process was killed, probably because memory ran out; going on with 2"
+    assert outcome.messages == [sentence], outcome.stderr
     return True
