@@ -137,6 +137,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     int
         The exit status.
     """
+    _open_closed_streams()
     options = parser().parse_args(arguments)
     if options.json and not options.status:
         parser().error("--json goes with --status")
@@ -146,6 +147,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.reconfigure(errors="backslashreplace")  # As stderr does: names may be anything.
     progress = TerminalProgress(quiet=options.quiet, verbose=options.verbose)
     return stoppably(lambda: _guarded(options, progress), lambda: _farewell(progress))
+
+
+def _open_closed_streams() -> None:
+    """Speak into the void where a standard stream was closed (``2>&-``), not into a data file.
+
+    The number of a closed stream would go to the next file that is opened.
+    """
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115
+    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
 
 
 def _guarded(options: argparse.Namespace, progress: TerminalProgress) -> int:

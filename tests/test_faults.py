@@ -25,6 +25,7 @@ import pytest
 from faults import (
     FEW,
     NOBODY,
+    PATIENCE,
     ROOT,
     TALL,
     WIDE,
@@ -970,6 +971,21 @@ def test_a_store_that_another_kind_of_cpu_began(data: Path, few: Films, launcher
         "--restart --approach genres --decade 1920",
     ):
         assert words in warning
+
+
+# --- Standard streams that are closed
+
+
+@pytest.mark.parametrize("closed", [(0,), (1,), (2,), (0, 1, 2)])
+def test_closed_streams_keep_no_run_from_its_work(
+    closed: tuple[int, ...], data: Path, few: Films
+) -> None:
+    """A schedule may start it with ``2>&-``; what it says must not end up in a data file."""
+    shut = " ".join(f"{descriptor}>&-" for descriptor in closed)
+    command = f'exec "{sys.executable}" scripts/run.py --data "{data}" {shut}'
+    done = subprocess.run(["sh", "-c", command], cwd=ROOT, capture_output=True, timeout=PATIENCE)
+    assert done.returncode == 0, done.stderr
+    assert few.missing(data) == few.wrong(data) == strays(data) == []
 
 
 # --- Hostile names
