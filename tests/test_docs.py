@@ -30,7 +30,14 @@ SOURCES = sorted([*ROOT.glob("engine/*.py"), *ROOT.glob("scripts/**/*.py")])
 ONE_LINERS = re.findall(r"^python3 -m venv .*$", README, re.MULTILINE)
 NEEDED = {"scripts/plot.py": "matplotlib", "dask ": "distributed"}
 """What a command needs that is an extra, by the words it begins with or runs."""
-TOO_MUCH = ("scripts/benchmark.py", "dask scheduler", "dask worker", "--dask", "s3://")
+TOO_MUCH = (
+    "scripts/benchmark.py",
+    "tests/storm.py",
+    "dask scheduler",
+    "dask worker",
+    "--dask",
+    "s3://",
+)
 """What takes minutes, other machines, or no end: such a command is only asked for its help."""
 
 
@@ -139,6 +146,8 @@ def cheap(command: str) -> str:
 
 
 def without_times(text: str) -> str:
+    """What is printed, but for the hours, and for sizes, which hang on a CPU's last digits."""
+    text = re.sub(r"\d \b([kMG]?B)\b", r"0 \1", text)
     text = re.sub(r"\d+\.\d( s)?$", r"0.0\1", text, flags=re.MULTILINE)
     return re.sub(r"\d\d-\d\d \d\d:\d\d", "MM-DD hh:mm", text).strip()
 

@@ -546,10 +546,18 @@ def test_old_and_new_content_are_never_mixed(tmp_path: Path, code: str) -> None:
     assert all("changes while it is read" in refused for refused in outcomes - set(contents))
 
 
-@pytest.mark.parametrize("code", [TOUCHING, CUTTING], ids=["touched", "cut and written"])
-def test_a_file_that_never_rests_is_refused(tmp_path: Path, code: str) -> None:
+@pytest.mark.parametrize(
+    ("code", "why"),
+    [
+        (TOUCHING, "changes while it is read"),
+        # Twice the same from one tick of the file system's clock to the next: empty, or cut short.
+        (CUTTING, "changes while it is read|cut short"),
+    ],
+    ids=["touched", "cut and written"],
+)
+def test_a_file_that_never_rests_is_refused(tmp_path: Path, code: str, why: str) -> None:
     path = large_file(tmp_path)
-    with another_process(code, path), pytest.raises(InputError, match="changes while it is read"):
+    with another_process(code, path), pytest.raises(InputError, match=why):
         read_embeddings(path)
 
 
