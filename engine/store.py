@@ -128,12 +128,16 @@ class Store:
         if self.path is None:
             named_so = self.location.rstrip("/").endswith(".zarr")
             return not named_so and bool(_listed(open_remote(self.location), ""))
-        if not self.path.is_dir():
-            return self.path.exists()
-        if (self.path / ".zgroup").exists() or (self.path / ".zarray").exists():  # zarr v2
+        try:  # One look: a run may be making the folder just now.
+            entries = list(self.path.iterdir())
+        except FileNotFoundError:
+            return False
+        except NotADirectoryError:
+            return True
+        if {".zgroup", ".zarray"} & {entry.name for entry in entries}:  # zarr v2
             return True
         # The first write to a store may have been killed.
-        there = [entry for entry in self.path.iterdir() if entry.suffix != ".partial"]
+        there = [entry for entry in entries if entry.suffix != ".partial"]
         return self.path.suffix != ".zarr" and bool(there)
 
     def create(self) -> None:

@@ -5,6 +5,8 @@ import itertools
 import json
 import math
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -294,3 +296,14 @@ def test_a_read_only_store_cannot_be_written(store: Store) -> None:
     assert decade.read(first) is not None
     with pytest.raises(Exception, match=r"read.only"):
         decade.write(first, np.zeros((256, 256)))
+
+
+def test_a_folder_that_comes_and_goes_is_no_foreign_one(tmp_path: Path) -> None:
+    """A run that begins makes it, just while somebody looks whether there is a store."""
+    path = tmp_path / "similarities.zarr"
+    code = "import os, sys\nwhile True:\n  os.mkdir(sys.argv[1])\n  os.rmdir(sys.argv[1])"
+    with subprocess.Popen([sys.executable, "-c", code, str(path)]) as process:
+        try:
+            assert not any(Store(str(path)).exists() for _ in range(1000))
+        finally:
+            process.kill()
