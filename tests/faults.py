@@ -25,6 +25,7 @@ import tempfile
 import threading
 import time
 import traceback
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -212,7 +213,7 @@ class Outcome:
         return [line for line in self.stderr.splitlines() if line.startswith("error:")]
 
 
-class Running:
+class Running(ABC):
     """A run at work, in a process group of its own."""
 
     pid: int
@@ -247,8 +248,9 @@ class Running:
         seconds = time.monotonic() - self._begin
         return Outcome(status, _said(self._out), self.stderr(), seconds)
 
+    @abstractmethod
     def _status(self, timeout: float) -> int | None:
-        raise NotImplementedError
+        """Wait for the exit status; None when there is none yet."""
 
 
 def _said(path: Path) -> str:
