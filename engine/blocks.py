@@ -10,8 +10,9 @@ The cut depends on the number of films alone: the last bits of a matrix product 
 shape of its factors, so a cut that followed the workers or the memory would change the output.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import groupby
 
 CHUNK_CELLS = 256 * 256
 """Cells of a chunk (512 KiB of float64): where zarr's cost per chunk no longer shows."""
@@ -118,3 +119,10 @@ class Grid:
             chunk = self.chunk(row, column)
             if chunk.right - 1 > chunk.start:
                 yield chunk
+
+
+def neighbours(chunks: Iterable[Chunk]) -> Iterator[list[Chunk]]:
+    """Part chunks of one row-block into runs without a gap, from the left."""
+    ordered = enumerate(sorted(chunks, key=lambda chunk: chunk.column))
+    for _, run in groupby(ordered, lambda numbered: numbered[1].column - numbered[0]):
+        yield [chunk for _, chunk in run]

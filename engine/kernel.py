@@ -18,7 +18,11 @@ _TILE_FILMS = 64
 
 
 def similarities(
-    kernel: KernelName, rows: NDArray[np.float64], columns: NDArray[np.float64], diagonal: int
+    kernel: KernelName,
+    rows: NDArray[np.float64],
+    columns: NDArray[np.float64],
+    diagonal: int,
+    out: NDArray[np.float64] | None = None,
 ) -> NDArray[np.float64]:
     """Compute the dot products of each row film with each column film above the diagonal.
 
@@ -34,13 +38,15 @@ def similarities(
         Column of the chunk at which its first row crosses the diagonal of the whole matrix
         (negative when the chunk lies wholly above): cell (i, j) is a pair when
         ``j > diagonal + i``.
+    out
+        Where to put them, (r, c), each row contiguous; a new array by default.
 
     Returns
     -------
     NDArray[np.float64]
-        (r, c); NaN where a cell is no pair.
+        `out`, (r, c); NaN where a cell is no pair.
     """
-    values = np.empty((len(rows), len(columns)))
+    values = np.empty((len(rows), len(columns))) if out is None else out
     # What leaves the range of a float is infinite or NaN, there as in the notebook.
     with np.errstate(over="ignore", under="ignore", invalid="ignore"):
         if kernel == "dot":

@@ -14,7 +14,7 @@ from itertools import accumulate, compress
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.blocks import Chunk, RowBlock
+from engine.blocks import Chunk, RowBlock, neighbours
 from engine.errors import EngineError
 from engine.folder import DecadeName
 from engine.kernel import similarities
@@ -96,17 +96,23 @@ def cells(stored: StoredDecade, index: int, *, fresh: bool, compute: bool) -> Ce
     values = np.empty((block.stop - block.start, grid.n_films - left))
     damaged, missing = [], []
     for chunk in chunks:
+        place = values[:, chunk.left - left : chunk.right - left]
         found = None if fresh else stored.read(chunk)
         if found is None and not fresh:
             damaged.append(chunk)
         elif found is None or not _complete(stored, chunk, found):
             missing.append(chunk)
             found = None
-        if found is None and compute:
-            found = _computed(stored, chunk)
-            stored.write(chunk, found)
-        values[:, chunk.left - left : chunk.right - left] = np.nan if found is None else found
-    computed = sum(chunk.n_pairs for chunk in damaged + missing) if compute else 0
+        if found is not None:
+            place[:] = found
+        elif not compute:
+            place[:] = np.nan
+        else:
+            _compute(stored, chunk, place)
+    made = damaged + missing if compute else []
+    for run in neighbours(made):
+        stored.write(run, values[:, run[0].left - left : run[-1].right - left])
+    computed = sum(chunk.n_pairs for chunk in made)
     return Cells(block, values, computed, tuple(damaged), tuple(missing))
 
 
@@ -117,14 +123,15 @@ def _complete(stored: StoredDecade, chunk: Chunk, values: NDArray[np.float64]) -
     return n_values == chunk.n_pairs or stored.has(chunk)
 
 
-def _computed(stored: StoredDecade, chunk: Chunk) -> NDArray[np.float64]:
+def _compute(stored: StoredDecade, chunk: Chunk, place: NDArray[np.float64]) -> None:
     # Both factors from one matrix: numpy takes another routine, with other last bits, for the
     # product of an array with itself, and must do so each time or never.
-    return similarities(
+    similarities(
         stored.record.kernel,
         stored.vectors[chunk.start : chunk.stop],
         stored.vectors[chunk.left : chunk.right],
         chunk.start - chunk.left,
+        out=place,
     )
 
 

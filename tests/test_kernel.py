@@ -117,6 +117,21 @@ def test_cells_on_and_below_the_diagonal_are_nan_and_no_other(
 
 
 @pytest.mark.parametrize("name", ["dot", "gemm"])
+@pytest.mark.parametrize("d", [1, 16, 1024])
+def test_similarities_within_a_wider_matrix_are_the_same_and_leave_the_rest_of_it(
+    name: KernelName, d: int
+) -> None:
+    vectors = unit(np.random.default_rng(d), 150, d)
+    alone = similarities(name, vectors[:40], vectors[:77], 5)
+    wide = np.full((40, 100), 7.0)
+    found = similarities(name, vectors[:40], vectors[:77], 5, out=wide[:, 20:97])
+    assert np.shares_memory(found, wide)
+    assert bits(wide[:, 20:97].copy()) == bits(alone)
+    assert (wide[:, :20] == 7).all()
+    assert (wide[:, 97:] == 7).all()
+
+
+@pytest.mark.parametrize("name", ["dot", "gemm"])
 def test_the_vectors_are_left_as_they_were(name: KernelName) -> None:
     vectors = unit(np.random.default_rng(1), 20, 4)
     before = vectors.copy()

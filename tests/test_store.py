@@ -86,7 +86,7 @@ def test_a_chunk_that_is_written_again_is_the_same_file_content(store: Store) ->
     for chunk in decade.expected():
         values = decade.read(chunk)
         assert values is not None
-        decade.write(chunk, values)
+        decade.write([chunk], values)
     assert [path.read_bytes() for path in chunk_files(store)] == before
 
 
@@ -95,8 +95,8 @@ def test_a_chunk_of_zeros_or_nan_is_stored_like_any_other(store: Store) -> None:
     for path in chunk_files(store):
         path.unlink()
     first, second, _ = decade.expected()
-    decade.write(first, np.full((256, 256), math.nan))
-    decade.write(second, np.zeros((256, 44)))
+    decade.write([first], np.full((256, 256), math.nan))
+    decade.write([second], np.zeros((256, 44)))
     assert store.chunks(NAME) == {(0, 0), (0, 1)}
 
 
@@ -295,7 +295,7 @@ def test_a_read_only_store_cannot_be_written(store: Store) -> None:
     (first, *_) = decade.expected()
     assert decade.read(first) is not None
     with pytest.raises(Exception, match=r"read.only"):
-        decade.write(first, np.zeros((256, 256)))
+        decade.write([first], np.zeros((256, 256)))
 
 
 def test_a_folder_that_comes_and_goes_is_no_foreign_one(tmp_path: Path) -> None:
