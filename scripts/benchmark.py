@@ -5,7 +5,8 @@ its own, round after round, checks every result against the notebook's, and prin
 
 In the folder benchmarking: who takes part is in lineup.py, their programs in contenders.py and
 parts.py, what is measured and how in measuring.py, when two results agree in agreement.py, the
-engine's own stages in stages.py, and what is printed in tables.py.
+engine's own stages in stages.py, what keeps a virtual machine's memory in hand in warm_memory.py,
+and what is printed in tables.py.
 """
 
 import argparse
@@ -32,6 +33,7 @@ from measuring import FailedError, Measurement, kind_of_folder, machine, measure
 from synthesize import DIMENSIONS, FILMS
 from synthesize import main as synthesize
 from tables import contenders_table, flat_table, ratios_table, stages_table
+from warm_memory import warm_memory
 
 
 @dataclass(frozen=True)
@@ -249,6 +251,12 @@ def parser() -> argparse.ArgumentParser:
         "instance /dev/shm, the disk is left out of what is measured (default: "
         f"{tempfile.gettempdir()})",
     )
+    add(
+        "--warm-memory",
+        action="store_true",
+        help="on a virtual machine: touch all free memory but 1 GB beforehand, and keep the host "
+        "from taking it back, which would be measured otherwise (takes up to a minute)",
+    )
     add("--keep", action="store_true", help="do not delete the temporary folder")
     text = "of the engine, one or several numbers (default: 1 and the CPUs)"
     add("--workers", type=_positive, nargs="+", metavar="N", help=text)
@@ -302,9 +310,12 @@ def _measure(options: argparse.Namespace) -> int:
         print(f"{machine()}\ndata on: {kind_of_folder(folder)}", flush=True)
         repeat = options.repeat or SCALES[options.scale].repeat
         benchmark = Benchmark(folder, repeat, options.repeat_slow, not options.flat)
-        for text in section(benchmark, options):
-            if text:
-                print(f"\n{text}", flush=True)
+        with warm_memory() if options.warm_memory else contextlib.nullcontext(0) as warm:
+            if options.warm_memory:
+                print(f"memory: {warm / 1e9:.1f} GB touched beforehand and kept from the host")
+            for text in section(benchmark, options):
+                if text:
+                    print(f"\n{text}", flush=True)
     finally:
         if options.keep:
             say(f"kept: {folder}")

@@ -19,6 +19,7 @@ from agreement import DisagreementError, compare, read_pairs
 from lineup import GROUPS, line_up
 from measuring import FailedError, machine, measure
 from tables import table
+from warm_memory import warm_memory
 
 ROOT = Path(__file__).parents[1]
 SCRIPTS = ROOT / "scripts"
@@ -290,6 +291,35 @@ def test_a_command_that_fails_says_how(tmp_path: Path, program: str, complaint: 
     with pytest.raises(FailedError, match=complaint):
         measure([sys.executable, "-c", program], tmp_path / "log")
     assert not list(tmp_path.iterdir())
+
+
+def test_memory_is_touched_and_given_back_but_for_a_page_here_and_there() -> None:
+    program = (
+        "import resource, sys, warm_memory\n"
+        "peak = lambda: 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+        "now = lambda: 4096 * int(open('/proc/self/statm').read().split()[1])\n"
+        "before = now()\n"
+        "with warm_memory.warm_memory(2**28) as touched:\n"
+        "    print(touched, peak() - before, now() - before)\n"
+    )
+    folder = SCRIPTS / "benchmarking"
+    found = subprocess.run(
+        [sys.executable, "-c", program], cwd=folder, capture_output=True, text=True, check=True
+    )
+    touched, peak, kept = map(int, found.stdout.split())
+    if not touched:
+        pytest.skip("this system tells no host of free memory, or has none to spare")
+    assert touched == 2**28
+    assert peak > 0.9 * touched
+    assert 0 < kept < touched / 10
+
+
+def test_where_no_host_is_told_of_free_memory_none_is_touched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("warm_memory._ORDER", tmp_path / "nothing")
+    with warm_memory() as touched:
+        assert touched == 0
 
 
 def test_what_steers_blas_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
