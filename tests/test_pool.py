@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import zarr
 from threadpoolctl import threadpool_info
 
 from engine.pool import TerminatedWorkerError, cpus, no_worker_left, perform_all, worth
@@ -26,6 +27,10 @@ def process_id(task: int) -> int:
 def blas_threads(task: int) -> list[int]:
     np.ones((2, 2)) @ np.ones((2, 2))
     return [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"]
+
+
+def writing_threads(task: int) -> object:
+    return zarr.config.get("threading.max_workers")
 
 
 def fail_at_three(task: int) -> int:
@@ -108,6 +113,12 @@ def test_a_worker_has_one_blas_thread_whatever_the_environment_says(
         monkeypatch.setenv(name, "16")
     for threads in perform_all(blas_threads, range(4), 2):
         assert set(threads) == {1}
+
+
+def test_a_worker_writes_with_one_thread_and_this_process_as_before() -> None:
+    before = zarr.config.get("threading.max_workers")
+    assert set(perform_all(writing_threads, range(4), 2)) == {1}
+    assert zarr.config.get("threading.max_workers") == before
 
 
 def test_an_error_in_a_worker_is_an_error_here_and_ends_the_others() -> None:

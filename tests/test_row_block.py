@@ -6,13 +6,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from reference import films, put
 
 import engine
+from engine.blocks import Chunk
 from engine.errors import EngineError
 from engine.folder import DecadeName
 from engine.row_block import Films, cells, opened, rows
 from engine.store import Store
+from engine.stored_decade import StoredDecade
 
 NAME = DecadeName("genres", "1990")
 N = 300  # two row-blocks, three chunks
@@ -92,6 +95,30 @@ def test_cells_that_may_not_be_computed_are_told_apart_and_left_out(
 
 def test_a_fresh_row_block_is_computed_without_a_look(tmp_path: Path, decade: Films) -> None:
     assert read(decade, 0, fresh=True) == triangle(0, 256)
+
+
+@pytest.mark.parametrize(
+    ("gone", "written"),
+    [([0, 1, 2, 3], [[0, 1, 2, 3]]), ([1, 2], [[1, 2]]), ([0, 3], [[0], [3]]), ([], [])],
+)
+def test_only_what_is_missing_is_written_and_neighbours_in_one_call(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, gone: list[int], written: list[list[int]]
+) -> None:
+    decade = opened_films(tmp_path, n=800)
+    for column in gone:
+        chunk_file(tmp_path, 0, column).unlink()
+    calls: list[list[int]] = []
+
+    def write(self: StoredDecade, chunks: list[Chunk], values: NDArray[np.float64]) -> None:
+        calls.append([chunk.column for chunk in chunks])
+        original(self, chunks, values)
+
+    original = StoredDecade.write
+    monkeypatch.setattr(StoredDecade, "write", write)
+    before = read(decade, 0)
+    assert calls == written
+    assert read(decade, 0, compute=False) == before
+    assert calls == written
 
 
 @pytest.mark.parametrize("x", [None, -2.0, 0.0, 0.5, 2.0])
