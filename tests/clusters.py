@@ -29,9 +29,9 @@ PATIENCE = 60.0
 SLOW = """
 import time
 from engine import row_block
-def slow(*arguments, fast=row_block.similarities):
+def slow(*arguments, fast=row_block.similarities, **options):
     time.sleep(0.15)
-    return fast(*arguments)
+    return fast(*arguments, **options)
 row_block.similarities = slow
 """
 """For `dask worker --preload`: time to kill something before everything is computed."""
