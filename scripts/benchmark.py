@@ -312,7 +312,8 @@ def _measure(options: argparse.Namespace) -> int:
         benchmark = Benchmark(folder, repeat, options.repeat_slow, not options.flat)
         with warm_memory() if options.warm_memory else contextlib.nullcontext(0) as warm:
             if options.warm_memory:
-                print(f"memory: {warm / 1e9:.1f} GB touched beforehand and kept from the host")
+                text = f"memory: {warm / 1e9:.1f} GB touched beforehand and kept from the host"
+                print(text, flush=True)
             for text in section(benchmark, options):
                 if text:
                     print(f"\n{text}", flush=True)

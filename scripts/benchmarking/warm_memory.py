@@ -9,7 +9,7 @@ own.
 What is told are free blocks of a certain size. So take all free memory, page by page, and give
 back all but one page in every half of such a block: everything that runs afterwards finds plenty
 of free memory, but no block of it is large enough to be told of. On a machine that is not virtual
-this does nothing.
+this costs seconds and changes nothing.
 """
 
 import mmap
