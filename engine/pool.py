@@ -1,5 +1,6 @@
 """Worker processes: joblib's, one BLAS thread each, and none that outlives its run."""
 
+import gc
 import math
 import os
 import shutil
@@ -175,6 +176,8 @@ def _begin_worker(parent: int) -> None:
     # zarr writes the chunks of a row-block in threads. There is a worker for each CPU, so one is
     # enough: more would only take turns, at 3 % of the time of a run.
     zarr.config.set({"threading.max_workers": 1})
+    # loky collects garbage once a second, and went through all that was imported each time: 15 ms.
+    gc.freeze()
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
 
 

@@ -1,5 +1,6 @@
 """The workers: as many as are worth it, one BLAS thread each, none that outlives its run."""
 
+import gc
 import multiprocessing
 import os
 import signal
@@ -31,6 +32,10 @@ def blas_threads(task: int) -> list[int]:
 
 def writing_threads(task: int) -> object:
     return zarr.config.get("threading.max_workers")
+
+
+def frozen_objects(task: int) -> int:
+    return gc.get_freeze_count()
 
 
 def fail_at_three(task: int) -> int:
@@ -119,6 +124,12 @@ def test_a_worker_writes_with_one_thread_and_this_process_as_before() -> None:
     before = zarr.config.get("threading.max_workers")
     assert set(perform_all(writing_threads, range(4), 2)) == {1}
     assert zarr.config.get("threading.max_workers") == before
+
+
+def test_a_worker_does_not_look_for_garbage_in_what_it_imported() -> None:
+    before = gc.get_freeze_count()
+    assert min(perform_all(frozen_objects, range(4), 2)) > before + 10_000
+    assert gc.get_freeze_count() == before
 
 
 def test_an_error_in_a_worker_is_an_error_here_and_ends_the_others() -> None:
