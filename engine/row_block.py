@@ -1,9 +1,9 @@
 """One row-block from the store to its text: its cells, read or computed, and the rows they make.
 
-What is stored and intact is read; what is missing or does not match its checksum is computed and
-stored on the way. A row's text comes in two steps, because the place of a text in the output is
-known only when the lengths of those before it are: the numbers are formatted first, which gives
-the length, and put together with the ids when the place is known.
+What is stored and intact is read; what is missing or does not match its checksum is computed, and
+stored before its text is written. A row's text comes in two steps, because the place of a text in
+the output is known only when the lengths of those before it are: the numbers are formatted first,
+which gives the length, and put together with the ids when the place is known.
 """
 
 from collections.abc import Iterator
@@ -64,15 +64,21 @@ class Cells:
     block: RowBlock
     values: NDArray[np.float64]
     """(rows, n_films - left); NaN where a cell is no pair, or was not to be had."""
-    pairs_computed: int
     damaged: tuple[Chunk, ...]
     """Chunks that did not match their checksum."""
     missing: tuple[Chunk, ...]
     """Chunks that were not there."""
+    computed: tuple[Chunk, ...]
+    """Chunks that `store_computed` has to write."""
+
+    @property
+    def pairs_computed(self) -> int:
+        """Pairs in the chunks that were computed."""
+        return sum(chunk.n_pairs for chunk in self.computed)
 
 
 def cells(stored: StoredDecade, index: int, *, fresh: bool, compute: bool) -> Cells:
-    """Read the chunks of a row-block, and compute and store those that cannot be read.
+    """Read the chunks of a row-block, and compute those that cannot be read.
 
     Parameters
     ----------
@@ -109,11 +115,15 @@ def cells(stored: StoredDecade, index: int, *, fresh: bool, compute: bool) -> Ce
             place[:] = np.nan
         else:
             _compute(stored, chunk, place)
-    made = damaged + missing if compute else []
-    for run in neighbours(made):
-        stored.write(run, values[:, run[0].left - left : run[-1].right - left])
-    computed = sum(chunk.n_pairs for chunk in made)
-    return Cells(block, values, computed, tuple(damaged), tuple(missing))
+    computed = damaged + missing if compute else []
+    return Cells(block, values, tuple(damaged), tuple(missing), tuple(computed))
+
+
+def store_computed(stored: StoredDecade, found: Cells) -> None:
+    """Write the chunks of a row-block that were computed to the store."""
+    left = found.block.n_films - found.values.shape[1]
+    for run in neighbours(found.computed):
+        stored.write(run, found.values[:, run[0].left - left : run[-1].right - left])
 
 
 def _complete(stored: StoredDecade, chunk: Chunk, values: NDArray[np.float64]) -> bool:

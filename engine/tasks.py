@@ -26,7 +26,7 @@ from engine.kernel import KernelName
 from engine.output import PartialOutput
 from engine.reading import read_embeddings
 from engine.record import Record
-from engine.row_block import cells, opened, rows
+from engine.row_block import cells, opened, rows, store_computed
 from engine.store import Store
 
 NORM_TOLERANCE = 1e-3
@@ -175,11 +175,15 @@ def _finish_row_block(task: BlockTask) -> Result:
             "--export-only to compute it again"
         )
     if output is None:
+        store_computed(films.stored, found)
         return result
     lines = list(rows(films, found, task.min_similarity))
-    del found  # As large as the text to come.
     pairs = sum(row.n_pairs for row in lines)
     output.publish(task.row_block, sum(row.length for row in lines), pairs)
+    # Between telling one's length and asking for those of the row-blocks above, which other workers
+    # are at, so that nobody waits; and before the text, which says that its numbers are stored.
+    store_computed(films.stored, found)
+    del found  # As large as the text to come.
     offset = output.offset(task.row_block, _PATIENCE, _parent_alive())
     if offset is None:
         return replace(result, again=True)

@@ -1,8 +1,10 @@
 """A task: small, told apart from what came later, and the same however often it is done."""
 
 import dataclasses
+import errno
 import itertools
 import json
+import os
 import pickle
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ from engine.blas import machine
 from engine.folder import DecadeName
 from engine.output import PartialOutput
 from engine.store import Store
+from engine.stored_decade import StoredDecade
 from engine.tasks import BlockTask, ReadTask, perform
 
 NAME = DecadeName("genres", "1990")
@@ -138,6 +141,44 @@ def test_a_task_that_comes_too_late_does_nothing(tmp_path: Path) -> None:
     assert result.pairs_computed == 0
     assert stamps(store) == before
     assert perform(new).error is None
+
+
+def test_numbers_are_stored_between_telling_their_length_and_writing_their_text(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[tuple[str, bool]] = []
+
+    def noted(owner: type, name: str) -> None:
+        original = getattr(owner, name)
+
+        def wrapper(self: Any, *arguments: Any, **options: Any) -> Any:
+            done.append((name, chunk.exists()))
+            return original(self, *arguments, **options)
+
+        monkeypatch.setattr(owner, name, wrapper)
+
+    (task,) = block_tasks(tmp_path, 20)
+    chunk = tmp_path / "x.zarr" / "genres" / "1990" / "similarities" / "c" / "0" / "0"
+    for name in ("publish", "offset", "place"):
+        noted(PartialOutput, name)
+    assert perform(task).error is None
+    assert done == [("publish", False), ("offset", True), ("place", True)]
+
+
+def test_a_row_block_that_could_not_be_stored_has_no_text_and_nobody_waits_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(self: StoredDecade, *arguments: Any) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "c/0/0")
+
+    first, second = block_tasks(tmp_path, 300)
+    assert first.output
+    with monkeypatch.context() as patch:
+        patch.setattr(StoredDecade, "write", full)
+        assert "No space left" in str(perform(first).error)
+    assert perform(second).again
+    assert first.output.placed() == [False, False]
+    assert first.output.text.read_bytes() == b""
 
 
 def test_rows_wait_for_their_place_without_end_only_until_it_cannot_come(tmp_path: Path) -> None:
