@@ -18,10 +18,12 @@ from engine.preflight import check_output, short_of_space
 from engine.progress import Progress
 from engine.record import Export, Record
 from engine.store import Store
-from engine.tasks import NORM_TOLERANCE, BlockTask, ReadTask, Result, perform
+from engine.tasks import NORM_TOLERANCE, BlockTask, ReadTask, Result, perform, perform_batch
 
 _MOST_DEATHS = 3
 _MOST_REREADS = 2
+_SMALL_SECONDS, _SMALL_PART = 0.5, 0.1
+"""What a decade costs at most, by itself and of a worker's time, to be done by one worker."""
 
 
 @dataclass
@@ -224,9 +226,17 @@ class Job:
         for name, left in list(self.outstanding.items()):
             if not left and name in self.states:
                 self._finish(name)
-        wanted = (task for tasks in plans for task in tasks if task.name in self.states)
-        for result in perform_all(perform, wanted, worth(self.workers, seconds)):
-            self._account(result)
+        workers = worth(self.workers, seconds)
+        share = seconds / workers if workers > 1 else 0.0
+        wanted = (
+            batch
+            for tasks in plans
+            for batch in self._batches(tasks, share)
+            if batch[0].name in self.states
+        )
+        for results in perform_all(perform_batch, wanted, workers):
+            for result in results:
+                self._account(result)
 
     def _tasks(self, state: DecadeState, *, export: bool) -> list[BlockTask]:
         """List what is to be done for a decade, and make its output ready for it."""
@@ -256,6 +266,14 @@ class Job:
             for block in state.row_blocks()
             if output or block.index in missing
         ]
+
+    def _batches(self, tasks: list[BlockTask], share: float) -> list[list[BlockTask]]:
+        """Part the tasks of a decade, for workers that have so many seconds of work each."""
+        # Every worker that has a task of a decade opens it, and a small decade is soon done: so one
+        # worker does all of it, unless the others would have nothing left to do meanwhile.
+        if tasks and sum(map(self._cost, tasks)) < min(_SMALL_SECONDS, _SMALL_PART * share):
+            return [tasks]
+        return [[task] for task in tasks]
 
     def _cost(self, task: BlockTask) -> float:
         """Estimate the CPU seconds of a task, to see how many workers are worth their start."""

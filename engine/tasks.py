@@ -9,7 +9,7 @@ import math
 import os
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -109,6 +109,16 @@ def perform(task: ReadTask | BlockTask) -> Result:
     if result.error and isinstance(task, BlockTask) and task.output:
         _abandon(task)
     return replace(result, seconds=time.perf_counter() - begin)
+
+
+def perform_batch(tasks: Iterable[BlockTask]) -> list[Result]:
+    """Do tasks of one decade one after another, until one fails."""
+    results = []
+    for task in tasks:
+        results.append(perform(task))
+        if results[-1].error:
+            break
+    return results
 
 
 def _failed(task: ReadTask | BlockTask, error: str, *, reread: bool = False) -> Result:

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import settings
 
 import engine
-from engine import blocks, job
+from engine import blocks, job, tasks
 from engine.tasks import perform
 
 # Time limits of single examples would make the tests depend on what else the machine does.
@@ -105,6 +105,7 @@ def performed(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, Any]]:
         return result
 
     monkeypatch.setattr(job, "perform", record)
+    monkeypatch.setattr(tasks, "perform", record)
     return performed
 
 

@@ -20,7 +20,7 @@ from engine.folder import DecadeName
 from engine.output import PartialOutput
 from engine.store import Store
 from engine.stored_decade import StoredDecade
-from engine.tasks import BlockTask, ReadTask, perform
+from engine.tasks import BlockTask, ReadTask, perform, perform_batch
 
 NAME = DecadeName("genres", "1990")
 
@@ -179,6 +179,14 @@ def test_a_row_block_that_could_not_be_stored_has_no_text_and_nobody_waits_for_i
     assert perform(second).again
     assert first.output.placed() == [False, False]
     assert first.output.text.read_bytes() == b""
+
+
+def test_the_tasks_of_a_batch_are_done_in_turn_until_one_fails(tmp_path: Path) -> None:
+    first, second = block_tasks(tmp_path, 300)
+    late = dataclasses.replace(first, identity="00" * 32)
+    results = perform_batch([first, late, second])
+    assert [result.task for result in results] == [first, late]
+    assert [bool(result.error) for result in results] == [False, True]
 
 
 def test_rows_wait_for_their_place_without_end_only_until_it_cannot_come(tmp_path: Path) -> None:
