@@ -22,8 +22,8 @@ from engine.tasks import NORM_TOLERANCE, BlockTask, ReadTask, Result, perform, p
 
 _MOST_DEATHS = 3
 _MOST_REREADS = 2
-_SMALL_SECONDS, _SMALL_PART = 0.5, 0.1
-"""What a decade costs at most, by itself and of a worker's time, to be done by one worker."""
+_SMALL = 0.5
+"""CPU seconds below which a decade may be one worker's alone."""
 
 
 @dataclass
@@ -219,21 +219,13 @@ class Job:
             placed = [task.row_block_pairs for tasks in plans for task in tasks if task.placed]
             total = sum(state.n_pairs for state in exporting)
             self.progress.stage("exporting", total, sum(placed), "pairs")
-        # Whole decades one after another, the largest first: a worker keeps the vectors of the
-        # decade it is at, and the small ones fill the gaps at the end.
-        plans.sort(key=lambda tasks: -sum(self._cost(task) for task in tasks))
-        seconds = sum(self._cost(task) for tasks in plans for task in tasks)
         for name, left in list(self.outstanding.items()):
             if not left and name in self.states:
                 self._finish(name)
+        seconds = sum(self._cost(task) for tasks in plans for task in tasks)
         workers = worth(self.workers, seconds)
-        share = seconds / workers if workers > 1 else 0.0
-        wanted = (
-            batch
-            for tasks in plans
-            for batch in self._batches(tasks, share)
-            if batch[0].name in self.states
-        )
+        batches = _batches(plans, self._cost, workers)
+        wanted = (batch for batch in batches if batch[0].name in self.states)
         for results in perform_all(perform_batch, wanted, workers):
             for result in results:
                 self._account(result)
@@ -266,14 +258,6 @@ class Job:
             for block in state.row_blocks()
             if output or block.index in missing
         ]
-
-    def _batches(self, tasks: list[BlockTask], share: float) -> list[list[BlockTask]]:
-        """Part the tasks of a decade, for workers that have so many seconds of work each."""
-        # Every worker that has a task of a decade opens it, and a small decade is soon done: so one
-        # worker does all of it, unless the others would have nothing left to do meanwhile.
-        if tasks and sum(map(self._cost, tasks)) < min(_SMALL_SECONDS, _SMALL_PART * share):
-            return [tasks]
-        return [[task] for task in tasks]
 
     def _cost(self, task: BlockTask) -> float:
         """Estimate the CPU seconds of a task, to see how many workers are worth their start."""
@@ -353,6 +337,26 @@ class Job:
             f"{self.workers}"
         )
         self.again = True
+
+
+def _batches(
+    plans: Iterable[list[BlockTask]], cost: Callable[[BlockTask], float], workers: int
+) -> list[list[BlockTask]]:
+    """Put the tasks of decades in order, those together that one worker does in turn."""
+    # Whole decades one after another, the largest first: a worker keeps the vectors of the decade
+    # it is at, and the small ones fill the gaps at the end.
+    ordered = sorted(((sum(map(cost, tasks)), tasks) for tasks in plans), key=lambda plan: -plan[0])
+    left = sum(seconds for seconds, _ in ordered)
+    batches = []
+    for seconds, tasks in ordered:
+        left -= seconds
+        # Every worker that has a task of a decade opens it, and a small decade is soon done: so one
+        # worker does all of it, as long as there is enough for the others to do meanwhile.
+        if workers > 1 and tasks and seconds < min(_SMALL, left / (workers - 1)):
+            batches.append(tasks)
+        else:
+            batches += [[task] for task in tasks]
+    return batches
 
 
 def _reason(error: OSError, path: Path) -> str:

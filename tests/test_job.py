@@ -145,14 +145,19 @@ def batches(monkeypatch: pytest.MonkeyPatch) -> list[list[tuple[str, int]]]:
     return batches
 
 
-def test_a_small_decade_is_one_worker_s_alone(
+def test_a_small_decade_is_one_worker_s_alone_while_the_others_have_enough_to_do(
     tmp_path: Path, batches: list[list[tuple[str, int]]]
 ) -> None:
-    for decade, n in {"1990": 258, "2000": 1200, "2010": 600}.items():
+    for decade, n in {"1980": 260, "1990": 600, "2000": 261, "2010": 259, "2020": 262}.items():
         put(tmp_path, "genres", decade, films(n))
     assert engine.run(tmp_path, workers=2).ok
-    alone = [("2000", row) for row in range(5)] + [("2010", row) for row in range(3)]
-    assert batches == [*([task] for task in alone), [("1990", 0), ("1990", 1)]]
+    assert batches == [
+        *[[("1990", 0)], [("1990", 1)], [("1990", 2)]],
+        [("2020", 0), ("2020", 1)],
+        [("2000", 0), ("2000", 1)],
+        # The other worker would have less to do than this meanwhile.
+        *[[("1980", 0)], [("1980", 1)], [("2010", 0)], [("2010", 1)]],
+    ]
     assert outputs(tmp_path) == expected(tmp_path)
 
 
