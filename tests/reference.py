@@ -6,7 +6,9 @@ Every expected value of these tests comes from here or from Python itself, never
 import io
 import itertools
 import json
+import stat
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -89,12 +91,14 @@ def outputs(root: Path) -> dict[str, bytes]:
 
 def stamps(folder: Path) -> dict[str, Stamp]:
     """What changes when a file is written: its identity, size and time stamp."""
-    return {
-        str(path.relative_to(folder)): (found.st_ino, found.st_size, found.st_mtime_ns)
-        for path in folder.rglob("*")
-        if path.is_file()
-        for found in [path.stat()]
-    }
+    stamps = {}
+    for path in folder.rglob("*"):
+        with suppress(FileNotFoundError):  # It may be deleted meanwhile by a run that is at work.
+            found = path.stat()
+            if stat.S_ISREG(found.st_mode):
+                name = str(path.relative_to(folder))
+                stamps[name] = (found.st_ino, found.st_size, found.st_mtime_ns)
+    return stamps
 
 
 def assert_near(text: bytes, reference: bytes, tolerance: float) -> None:
