@@ -123,9 +123,18 @@ class PartialOutput:
         with open(self.lengths, "r+b", buffering=0) as file, _naming(self.lengths):
             _write(file.fileno(), slot, _HEADER + index * _SLOT_SIZE)
 
-    def publish(self, index: int, length: int, pairs: int) -> None:
-        """Say how long the text of a row-block is, in bytes, and how many pairs are in it."""
+    def publish(self, index: int, length: int, pairs: int) -> bool:
+        """Say how long the text of a row-block is, in bytes, and how many pairs are in it.
+
+        Returns
+        -------
+        bool
+            False when it was said to be of another length: row-blocks below may be where that led
+            them, or just be put there, and only when all have ended can that be mended.
+        """
+        known = self._slots()[index][0]
         self._write_slot(index, length + 1, 0, pairs)
+        return known <= 0 or known == length + 1
 
     def abandon(self, index: int) -> None:
         """Say that a row-block will not come, so that nobody waits for it."""

@@ -87,7 +87,7 @@ class Result:
     reread: bool = False
     """The error is in what was read into the store: reading the input again mends it."""
     again: bool = False
-    """Its place in the output was not known in time: the task is to be done again."""
+    """The place of its text, or of those below, could not be known: it is to be done again."""
 
 
 def perform(task: ReadTask | BlockTask) -> Result:
@@ -189,11 +189,13 @@ def _finish_row_block(task: BlockTask) -> Result:
         return result
     lines = list(rows(films, found, task.min_similarity))
     pairs = sum(row.n_pairs for row in lines)
-    output.publish(task.row_block, sum(row.length for row in lines), pairs)
+    as_before = output.publish(task.row_block, sum(row.length for row in lines), pairs)
     # Between telling one's length and asking for those of the row-blocks above, which other workers
     # are at, so that nobody waits; and before the text, which says that its numbers are stored.
     store_computed(films.stored, found)
     del found  # As large as the text to come.
+    if not as_before:
+        return replace(result, again=True)
     offset = output.offset(task.row_block, _PATIENCE, _parent_alive())
     if offset is None:
         return replace(result, again=True)

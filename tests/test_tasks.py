@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from conftest import Listener
-from reference import films, output_path, outputs, put, stamps
+from reference import films, notebook, output_path, outputs, put, stamps
 
 import engine
 from engine.blas import machine
@@ -179,6 +179,32 @@ def test_a_row_block_that_could_not_be_stored_has_no_text_and_nobody_waits_for_i
     assert perform(second).again
     assert first.output.placed() == [False, False]
     assert first.output.text.read_bytes() == b""
+
+
+@pytest.mark.parametrize("off", [-7, 7])
+def test_numbers_computed_again_may_be_longer_than_when_others_found_their_place(
+    tmp_path: Path, off: int
+) -> None:
+    # As when a run was killed on another kind of machine after it had told a length and before it
+    # had stored the numbers, or when they were damaged since.
+    first, second = block_tasks(tmp_path, 300)
+    assert first.output
+    perform(first)
+    length = first.output.offset(1, 0.0, lambda: True)
+    assert length is not None
+    first.output.publish(0, length + off, first.row_block_pairs)
+    assert perform(second).error is None
+    assert first.output.placed() == [False, True]  # where it does not belong
+    assert perform(first).again
+    # The next round.
+    for task, placed in zip((first, second), first.output.prepare(), strict=True):
+        again = perform(dataclasses.replace(task, fresh=False, placed=placed))
+        assert (again.error, again.again, again.pairs_computed) == (None, False, 0)
+    assert first.output.finish()
+    first.output.appear()
+    assert (tmp_path / "x.json").read_bytes() == notebook(
+        tmp_path / "embeddings" / "genres" / "plots_1990s.json"
+    )
 
 
 def test_the_tasks_of_a_batch_are_done_in_turn_until_one_fails(tmp_path: Path) -> None:
