@@ -13,7 +13,7 @@ from engine.blas import machine
 from engine.errors import EngineError, WorkersDiedError
 from engine.folder import DataFolder, DecadeName
 from engine.plan import DecadeState, Settings, look
-from engine.pool import TerminatedWorkerError, perform_all, worth
+from engine.pool import TerminatedWorkerError, batches, perform_all, worth
 from engine.preflight import check_output, short_of_space
 from engine.progress import Progress
 from engine.record import Export, Record
@@ -22,8 +22,6 @@ from engine.tasks import NORM_TOLERANCE, BlockTask, ReadTask, Result, perform, p
 
 _MOST_DEATHS = 3
 _MOST_REREADS = 2
-_SMALL = 0.5
-"""CPU seconds below which a decade may be one worker's alone."""
 
 
 @dataclass
@@ -224,8 +222,9 @@ class Job:
                 self._finish(name)
         seconds = sum(self._cost(task) for tasks in plans for task in tasks)
         workers = worth(self.workers, seconds)
-        batches = _batches(plans, self._cost, workers)
-        wanted = (batch for batch in batches if batch[0].name in self.states)
+        wanted = (
+            batch for batch in batches(plans, self._cost, workers) if batch[0].name in self.states
+        )
         for results in perform_all(perform_batch, wanted, workers):
             for result in results:
                 self._account(result)
@@ -337,26 +336,6 @@ class Job:
             f"{self.workers}"
         )
         self.again = True
-
-
-def _batches(
-    plans: Iterable[list[BlockTask]], cost: Callable[[BlockTask], float], workers: int
-) -> list[list[BlockTask]]:
-    """Put the tasks of decades in order, those together that one worker does in turn."""
-    # Whole decades one after another, the largest first: a worker keeps the vectors of the decade
-    # it is at, and the small ones fill the gaps at the end.
-    ordered = sorted(((sum(map(cost, tasks)), tasks) for tasks in plans), key=lambda plan: -plan[0])
-    left = sum(seconds for seconds, _ in ordered)
-    batches = []
-    for seconds, tasks in ordered:
-        left -= seconds
-        # Every worker that has a task of a decade opens it, and a small decade is soon done: so one
-        # worker does all of it, as long as there is enough for the others to do meanwhile.
-        if workers > 1 and tasks and seconds < min(_SMALL, left / (workers - 1)):
-            batches.append(tasks)
-        else:
-            batches += [[task] for task in tasks]
-    return batches
 
 
 def _reason(error: OSError, path: Path) -> str:

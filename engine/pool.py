@@ -23,6 +23,7 @@ from joblib.externals.loky.process_executor import TerminatedWorkerError
 
 __all__ = [
     "TerminatedWorkerError",
+    "batches",
     "cpus",
     "no_worker_left",
     "perform_all",
@@ -32,6 +33,8 @@ __all__ = [
 
 _START_SECONDS = 0.5
 """What it costs to start a worker process: Python, numpy and zarr are imported."""
+_SMALL_SECONDS = 0.5
+"""CPU seconds below which the tasks of a decade may be one worker's alone."""
 _WATCH_SECONDS = 0.25
 _starts = 0
 _Task = TypeVar("_Task")
@@ -48,6 +51,36 @@ def worth(workers: int, seconds: float) -> int:
     if seconds < 2 * _START_SECONDS:
         return 1
     return max(1, min(workers, math.ceil(seconds / _START_SECONDS)))
+
+
+def batches(
+    plans: Iterable[list[_Task]], cost: Callable[[_Task], float], workers: int
+) -> list[list[_Task]]:
+    """Put the tasks of decades in order, those together that one worker does in turn.
+
+    Parameters
+    ----------
+    plans
+        The tasks of each decade, in their order.
+    cost
+        CPU seconds of a task.
+    workers
+        How many there are.
+    """
+    # Whole decades one after another, the largest first: a worker keeps the vectors of the decade
+    # it is at, and the small ones fill the gaps at the end.
+    ordered = sorted(((sum(map(cost, tasks)), tasks) for tasks in plans), key=lambda plan: -plan[0])
+    left = sum(seconds for seconds, _ in ordered)
+    found = []
+    for seconds, tasks in ordered:
+        left -= seconds
+        # Every worker that has a task of a decade opens it, and a small decade is soon done: so one
+        # worker does all of it, as long as there is enough for the others to do meanwhile.
+        if workers > 1 and tasks and seconds < min(_SMALL_SECONDS, left / (workers - 1)):
+            found.append(tasks)
+        else:
+            found += [[task] for task in tasks]
+    return found
 
 
 def perform_all(
