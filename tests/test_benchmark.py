@@ -254,15 +254,18 @@ def test_what_a_contender_cannot_do_without_comes_along() -> None:
 # Measuring
 
 
-CHILD = """
+TREE = """
 import os, subprocess, sys, time
-if len(sys.argv) > 1:
+if sys.argv[1] == "child":
     held = b"x" * 100_000_000
     while time.process_time() < 0.4:
         pass
 else:
-    subprocess.run([sys.executable, __file__, "child"], check=True)
-    print(os.environ.get("OMP_NUM_THREADS"))
+    child = subprocess.Popen([sys.executable, __file__, "child"])
+    print(os.environ.get("OMP_NUM_THREADS"), flush=True)
+    if sys.argv[1] == "leave":
+        os._exit(0)
+    child.wait()
 """
 
 
@@ -270,14 +273,20 @@ def test_the_whole_tree_is_measured_and_may_use_all_cpus(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    (tmp_path / "tree.py").write_text(CHILD)
-    found = measure([sys.executable, tmp_path / "tree.py"], tmp_path / "log")
+    (tmp_path / "tree.py").write_text(TREE)
+    found = measure([sys.executable, tmp_path / "tree.py", "wait"], tmp_path / "log")
     assert found.output == "None\n"
     assert found.cpu >= 0.4
     if Path("/proc/self/smaps_rollup").exists():
         assert found.peak is not None
         assert found.peak > 100_000_000
     assert [path.name for path in tmp_path.iterdir()] == ["tree.py"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="who becomes the parent of orphans")
+def test_what_a_command_leaves_running_is_measured_to_its_end(tmp_path: Path) -> None:
+    (tmp_path / "tree.py").write_text(TREE)
+    assert measure([sys.executable, tmp_path / "tree.py", "leave"], tmp_path / "log").cpu >= 0.4
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,8 @@
 """One command measured: wall time, CPU time and peak memory of its whole tree of processes.
 
-CPU time comes from `wait4`: the process, its threads, and every descendant that was waited for
-(joblib's workers are, also those that are killed at the end of a run). Memory is the PSS of the
-tree, summed at one moment after another; memory that processes share counts once.
+CPU time comes from `wait4`: the process, its threads, and every descendant, whether its parent has
+waited for it (joblib's workers) or left it to end by itself (multiprocessing's fork server). Memory
+is the PSS of the tree, summed at one moment after another; memory that processes share counts once.
 
 To look costs time, which a command that leaves no CPU idle loses and no other: a look at the PSS
 every 50 ms made the engine with two workers 3 % slower, and one worker not at all. The kernel walks
@@ -11,13 +11,16 @@ at hand, and the PSS where they have grown; and the longer a look took, the long
 before the next.
 """
 
+import ctypes
 import os
 import platform
 import signal
 import subprocess
+import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -31,6 +34,7 @@ _GROWTH = 1.02
 """How much they have to grow to be worth a look at the PSS."""
 _LEISURE, _PSS_LEISURE = 100, 30
 """Pause after a look, in times of what it took."""
+_PR_SET_CHILD_SUBREAPER = 36
 _PROC = Path("/proc")
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 _PACKAGES = ("numpy", "zarr", "joblib", "orjson", "scikit-learn", "scipy")
@@ -74,7 +78,7 @@ def measure(command: Sequence[str | Path], log: Path) -> Measurement:
     """
     environment = {name: value for name, value in os.environ.items() if name not in _THREADS}
     errors = log.with_suffix(".stderr")
-    with open(log, "wb") as stdout, open(errors, "wb") as stderr:
+    with open(log, "wb") as stdout, open(errors, "wb") as stderr, _orphans_adopted():
         begin = time.perf_counter()
         process = subprocess.Popen(
             [*map(str, command)],
@@ -88,6 +92,7 @@ def measure(command: Sequence[str | Path], log: Path) -> Measurement:
         try:
             _, status, usage = os.wait4(process.pid, 0)
             wall = time.perf_counter() - begin
+            cpu = usage.ru_utime + usage.ru_stime + _wait_for_orphans(process.pid)
         except BaseException:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
@@ -104,7 +109,32 @@ def measure(command: Sequence[str | Path], log: Path) -> Measurement:
             how = f"was killed by signal {-process.returncode}"
             how += ", probably for memory" if process.returncode == -signal.SIGKILL else ""
         raise FailedError(f"{how}: {complaint[-2000:]}" if complaint else how)
-    return Measurement(wall, usage.ru_utime + usage.ru_stime, watch.peak, output)
+    return Measurement(wall, cpu, watch.peak, output)
+
+
+@contextmanager
+def _orphans_adopted() -> Iterator[None]:
+    """Become the parent of every descendant that loses its own, on Linux: see prctl(2)."""
+    if sys.platform != "linux":
+        yield
+        return
+    prctl = ctypes.CDLL(None).prctl
+    prctl(_PR_SET_CHILD_SUBREAPER, 1)
+    try:
+        yield
+    finally:
+        prctl(_PR_SET_CHILD_SUBREAPER, 0)
+
+
+def _wait_for_orphans(session: int) -> float:
+    """Wait for what a process left behind in its session; CPU seconds of it."""
+    cpu = 0.0
+    while True:
+        try:
+            _, _, usage = os.wait4(-session, 0)
+        except ChildProcessError:
+            return cpu
+        cpu += usage.ru_utime + usage.ru_stime
 
 
 class _MemoryWatch:
