@@ -9,10 +9,11 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
+from typing import NoReturn
 
 import engine
 from engine.kernel import KERNELS
-from engine.stopping import stoppably
+from engine.stopping import exit_deaf, stoppably
 from engine.terminal import TerminalProgress, status_table, summary_table
 
 _DEFAULT_DATA = "data"
@@ -147,6 +148,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.reconfigure(errors="backslashreplace")  # As stderr does: names may be anything.
     progress = TerminalProgress(quiet=options.quiet, verbose=options.verbose)
     return stoppably(lambda: _guarded(options, progress), lambda: _farewell(progress))
+
+
+def command() -> NoReturn:
+    """Run the command line in a process of its own, which ends with it."""
+    exit_deaf(main())
 
 
 def _open_closed_streams() -> None:

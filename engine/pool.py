@@ -36,6 +36,7 @@ _START_SECONDS = 0.5
 _SMALL_SECONDS = 0.5
 """CPU seconds below which the tasks of a decade may be one worker's alone."""
 _WATCH_SECONDS = 0.25
+_STOPS = (signal.SIGINT, signal.SIGTERM)
 _starts = 0
 _Task = TypeVar("_Task")
 _Result = TypeVar("_Result")
@@ -147,15 +148,25 @@ def perform_all(
 def _unheard() -> Iterator[None]:
     """Start processes that never hear Ctrl-C or SIGTERM, not even while they import.
 
-    Both may reach the whole process group; the parent alone decides what comes of it.
+    Both may reach the whole process group; the parent alone decides what comes of it, and does so
+    when they are started: a process that is only half started is none that could be ended.
     """
     # Beside the workers multiprocessing starts this one, and lets signals through afterwards.
     resource_tracker.ensure_running()
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, _STOPS)
+    # A signal that this thread does not take another one does, but it is handled in this one.
+    heard: list[int] = []
+    handlers = {}
+    if threading.current_thread() is threading.main_thread():
+        handlers = {stop: signal.signal(stop, lambda it, _: heard.append(it)) for stop in _STOPS}
     try:
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        for stop, handler in handlers.items():
+            signal.signal(stop, handler)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        for number in heard[:1]:
+            signal.raise_signal(number)
 
 
 def stop_workers() -> None:

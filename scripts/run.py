@@ -18,9 +18,6 @@ if __name__ == "__main__":
         signal.signal(each, stop)
     sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-    from engine.cli import main
+    from engine.cli import command
 
-    status = main()
-    for each in (signal.SIGINT, signal.SIGTERM):  # All is done and said.
-        signal.signal(each, signal.SIG_IGN)
-    sys.exit(status)
+    command()
