@@ -12,19 +12,21 @@ import warnings
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from importlib.util import find_spec
-from multiprocessing import resource_tracker
+from multiprocessing import parent_process, resource_tracker
 from pathlib import Path
 from typing import Any, TypeVar
 
 import joblib
 import zarr
 from joblib.externals.loky import get_reusable_executor, process_executor
+from joblib.externals.loky.backend.context import set_start_method
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 
 __all__ = [
     "TerminatedWorkerError",
     "batches",
     "cpus",
+    "fork_workers",
     "no_worker_left",
     "perform_all",
     "sweep_after",
@@ -38,6 +40,7 @@ _SMALL_SECONDS = 0.5
 _WATCH_SECONDS = 0.25
 _STOPS = (signal.SIGINT, signal.SIGTERM)
 _starts = 0
+_forking = False
 _Task = TypeVar("_Task")
 _Result = TypeVar("_Result")
 
@@ -45,6 +48,17 @@ _Result = TypeVar("_Result")
 def cpus() -> int:
     """Number of CPUs this process may use."""
     return int(joblib.cpu_count())
+
+
+def fork_workers() -> None:
+    """Fork workers from the server of `multiprocessing.forkserver`, from now on.
+
+    What the server has imported they need not import, as a process that loky starts has to. For
+    programs whose main module may be imported again, as `multiprocessing` does in each worker.
+    """
+    global _forking
+    _forking = True
+    set_start_method("forkserver", force=True)
 
 
 def worth(workers: int, seconds: float) -> int:
@@ -123,7 +137,7 @@ def perform_all(
                 # Without it an exported OMP_NUM_THREADS would win in every worker.
                 inner_max_num_threads=1,
                 initializer=_begin_worker,
-                initargs=(os.getpid(),),
+                initargs=(None if _forking else os.getpid(),),
             ),
             _unheard(),
         ):
@@ -186,10 +200,10 @@ def no_worker_left() -> Iterator[None]:
 
 
 def sweep_after(run: int) -> None:
-    """Delete what the pool of a run that was killed has left in memory.
+    """Delete what the pool of a run that was killed has left in memory and temporary folders.
 
     These are semaphores and empty folders, named after the process, which loky's resource tracker
-    deletes unless it was killed, too.
+    deletes unless it was killed, too; and the folder of the fork server's socket.
     """
     try:
         os.kill(run, 0)
@@ -199,6 +213,8 @@ def sweep_after(run: int) -> None:
                 stray.unlink(missing_ok=True)
             for stray in Path(folder).glob(f"joblib_memmapping_folder_{run}_*"):
                 shutil.rmtree(stray, ignore_errors=True)
+            for mark in Path(folder).glob(f"pymp-*/{run}"):
+                shutil.rmtree(mark.parent, ignore_errors=True)
     except PermissionError:
         pass  # The number is somebody else's now.
 
@@ -216,7 +232,7 @@ if not (shutil.which("pgrep") or find_spec("psutil")):
     process_executor.kill_process_tree = _kill
 
 
-def _begin_worker(parent: int) -> None:
+def _begin_worker(parent: int | None) -> None:
     # zarr writes the chunks of a row-block in threads. There is a worker for each CPU, so one is
     # enough: more would only take turns, at 3 % of the time of a run.
     zarr.config.set({"threading.max_workers": 1})
@@ -225,9 +241,13 @@ def _begin_worker(parent: int) -> None:
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
 
 
-def _end_with(parent: int) -> None:
+def _end_with(parent: int | None) -> None:
     # A parent that was killed cannot end its workers, and they would go on writing into a store
     # that is no longer locked.
+    if parent is None:  # The system says it is the server; multiprocessing knows better.
+        started_by = parent_process()
+        assert started_by is not None
+        started_by.join()
     while os.getppid() == parent:
         time.sleep(_WATCH_SECONDS)
     os._exit(1)

@@ -350,7 +350,10 @@ class Launcher:
         return self._begun(_Warm(out, err, self._forker.stdout.fileno()))
 
     def cold(self, *arguments: object, **options: Any) -> Running:
-        """Start ``scripts/run.py``; with `options` as in `_prepare`, the command line in it."""
+        """Start ``scripts/run.py``; with `options` as in `_prepare`, the command line in it.
+
+        With the option `module` start ``python -m engine``, where loky starts the workers.
+        """
         command = [sys.executable, "scripts/run.py"]
         if options:
             command = [sys.executable, __file__, "run", json.dumps(options)]
@@ -463,8 +466,18 @@ def group(pgid: int) -> list[tuple[int, str]]:
 
 
 def workers(pgid: int) -> list[int]:
-    """List the worker processes of a run."""
-    return sorted(pid for pid, command in group(pgid) if "LokyProcess" in command)
+    """List the worker processes of a run: those that loky started, or the fork server forked."""
+    server = fork_server(pgid)
+    return sorted(
+        pid
+        for pid, command in group(pgid)
+        if "LokyProcess" in command or ("forkserver" in command and pid != server)
+    )
+
+
+def fork_server(pgid: int) -> int | None:
+    """Number of the process from which the workers of a run are forked."""
+    return min((pid for pid, command in group(pgid) if "forkserver" in command), default=None)
 
 
 def within(seconds: float, what: Callable[[], object]) -> bool:
@@ -482,6 +495,11 @@ if __name__ == "__main__":
     if sys.argv[1] == "fork":
         _fork_runs()
     else:
-        _prepare(**json.loads(sys.argv[2]))
+        options = json.loads(sys.argv[2])
+        module = options.pop("module", False)
+        _prepare(**options)
         sys.argv[:] = ["scripts/run.py", *sys.argv[3:]]
-        runpy.run_path(str(ROOT / "scripts" / "run.py"), run_name="__main__")
+        if module:
+            runpy.run_module("engine", run_name="__main__")
+        else:
+            runpy.run_path(str(ROOT / "scripts" / "run.py"), run_name="__main__")

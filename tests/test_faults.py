@@ -183,43 +183,53 @@ def test_a_run_killed_at_any_moment_of_any_stage_is_resumed(
 def test_workers_do_not_outlive_a_main_process_that_was_killed(tall: Films, tmp_path: Path) -> None:
     def scenario(launcher: Launcher, number: int) -> None:
         data = tall.copy(tmp_path / f"data-{number}")
-        run = with_workers(launcher, data)
-        if number:
+        run = with_workers(launcher, data, module=number % 2 == 1)
+        if number > 1:
             assert within(SOON, lambda: chunks(data / "similarities.zarr"))
         run.kill(group=False)
         assert within(SOON, lambda: not group(run.pid)), group(run.pid)
         run.wait()
         completes(launcher, tall, data)
 
-    in_lanes(scenario, 2, lanes=2)
+    in_lanes(scenario, 4, lanes=2)
 
 
 # --- SIGKILL of a worker
 
 
+@pytest.mark.parametrize("module", [False, True])
 @pytest.mark.parametrize("moment", ["starting", "reading", "computing"])
 def test_a_killed_worker_costs_no_more_than_its_block(
-    moment: str, tall: Films, wide: Films, tmp_path: Path, launcher: Launcher
+    moment: str, module: bool, tall: Films, wide: Films, tmp_path: Path, launcher: Launcher
 ) -> None:
     films = wide if moment == "reading" else tall
-    data = tmp_path / "data"
-    there = {
-        "starting": lambda: True,
-        "reading": lambda: list(data.glob("similarities.zarr/*/*/vectors")),
-        "computing": lambda: chunks(data / "similarities.zarr"),
-    }
-    assert goes_on(launcher, films, data, lambda: within(SOON, there[moment]))
+
+    def missed(number: int) -> bool:
+        data = tmp_path / f"data-{number}"
+        there = {
+            "starting": lambda: True,
+            "reading": lambda: list(data.glob("similarities.zarr/*/*/vectors")),
+            "computing": lambda: chunks(data / "similarities.zarr"),
+        }
+        return goes_on(launcher, films, data, lambda: within(SOON, there[moment]), module=module)
+
+    # On a busy machine the others may have done all the work meanwhile.
+    assert any(map(missed, range(5)))
 
 
 def test_a_killed_worker_is_missed_also_where_there_is_no_pgrep(
     few: Films, tmp_path: Path, launcher: Launcher
 ) -> None:
     """As in many a small container: loky, which asks it for processes to end, would hang."""
-    data = tmp_path / "data"
-    assert goes_on(launcher, few, data, lambda: None, path=str(tmp_path))
+
+    def missed(number: int) -> bool:
+        data = tmp_path / f"data-{number}"
+        return goes_on(launcher, few, data, lambda: None, path=str(tmp_path))
+
+    assert any(map(missed, range(5)))
 
 
-def test_what_a_killed_pool_leaves_in_memory_is_swept_when_its_run_is_gone(
+def test_what_a_killed_pool_leaves_is_swept_when_its_run_is_gone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gone = subprocess.Popen([sys.executable, "-c", ""])
@@ -228,9 +238,12 @@ def test_what_a_killed_pool_leaves_in_memory_is_swept_when_its_run_is_gone(
     for pid in (gone.pid, os.getpid()):
         (tmp_path / f"sem.loky-{pid}-x1").touch()
         (tmp_path / f"joblib_memmapping_folder_{pid}_x2_x3").mkdir()
+        (tmp_path / f"pymp-{pid}").mkdir()
+        (tmp_path / f"pymp-{pid}" / f"{pid}").touch()
         sweep_after(pid)
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         f"joblib_memmapping_folder_{os.getpid()}_x2_x3",
+        f"pymp-{os.getpid()}",
         f"sem.loky-{os.getpid()}-x1",
     ]
 
@@ -317,16 +330,18 @@ def test_ctrl_c_and_sigterm_stop_a_run_at_any_moment(tall: Films, tmp_path: Path
 def test_ctrl_c_and_sigterm_leave_no_worker(tall: Films, tmp_path: Path) -> None:
     def scenario(launcher: Launcher, way: int) -> None:
         data = tall.copy(tmp_path / f"data-{way}")
-        run = with_workers(launcher, data)
+        module = way >= len(WAYS)
+        run = with_workers(launcher, data, module=module)
         if way % 2:
             assert within(SOON, lambda: chunks(data / "similarities.zarr"))
         time.sleep(random.Random(way).uniform(0.0, 0.3))
-        number, everyone, twice = WAYS[way]
-        stops(run, number, everyone=everyone, twice=twice)
+        number, everyone, twice = WAYS[way % len(WAYS)]
+        # Without the script a second signal may come between the sentence and Python's end.
+        stops(run, number, everyone=everyone, twice=twice and not module)
         assert tall.wrong(data) == []
         completes(launcher, tall, data)
 
-    in_lanes(scenario, len(WAYS), lanes=2)
+    in_lanes(scenario, 2 * len(WAYS), lanes=2)
 
 
 def test_ctrl_c_at_a_terminal_leaves_one_sentence_under_the_bars(
