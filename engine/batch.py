@@ -134,8 +134,7 @@ def run(
     if (usable := cpus()) < (workers or 1):
         progress.message(f"{workers} workers were asked for; {usable} are used, one for each CPU")
     with ExitStack() as held:
-        if killed := held.enter_context(locked(place)):
-            sweep_after(killed)
+        sweep_after(held.enter_context(locked(place)))
         usual = Store(str(folder.default_store))
         if export and lock_path(place) != lock_path(usual):
             # Runs on two stores must not write the same outputs.

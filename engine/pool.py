@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 import joblib
 import zarr
 from joblib.externals.loky import get_reusable_executor, process_executor
-from joblib.externals.loky.backend.context import set_start_method
+from joblib.externals.loky.backend.context import get_start_method, set_start_method
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 
 __all__ = [
@@ -34,13 +34,12 @@ __all__ = [
 ]
 
 _START_SECONDS = 0.5
-"""What it costs to start a worker process: Python, numpy and zarr are imported."""
+"""What it costs to start a worker process that imports numpy and zarr."""
 _SMALL_SECONDS = 0.5
 """CPU seconds below which the tasks of a decade may be one worker's alone."""
 _WATCH_SECONDS = 0.25
 _STOPS = (signal.SIGINT, signal.SIGTERM)
 _starts = 0
-_forking = False
 _Task = TypeVar("_Task")
 _Result = TypeVar("_Result")
 
@@ -56,8 +55,6 @@ def fork_workers() -> None:
     What the server has imported they need not import, as a process that loky starts has to. For
     programs whose main module may be imported again, as `multiprocessing` does in each worker.
     """
-    global _forking
-    _forking = True
     set_start_method("forkserver", force=True)
 
 
@@ -134,11 +131,13 @@ def perform_all(
             joblib.parallel_config(
                 backend="loky",
                 n_jobs=workers,
-                # Without it an exported OMP_NUM_THREADS would win in every worker.
+                # Without it an exported OMP_NUM_THREADS would win in every worker that loky
+                # starts; those that are forked have what the server has.
                 inner_max_num_threads=1,
                 initializer=_begin_worker,
-                initargs=(None if _forking else os.getpid(),),
+                initargs=(None if get_start_method() == "forkserver" else os.getpid(),),
             ),
+            _server_needed(),
             _unheard(),
         ):
             results = joblib.Parallel(
@@ -167,20 +166,34 @@ def _unheard() -> Iterator[None]:
     """
     # Beside the workers multiprocessing starts this one, and lets signals through afterwards.
     resource_tracker.ensure_running()
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, _STOPS)
-    # A signal that this thread does not take another one does, but it is handled in this one.
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    handlers: dict[int, Any] = {}
     heard: list[int] = []
-    handlers = {}
-    if threading.current_thread() is threading.main_thread():
-        handlers = {stop: signal.signal(stop, lambda it, _: heard.append(it)) for stop in _STOPS}
     try:
+        # A signal that this thread does not take another one does, but it is handled in this one.
+        if threading.current_thread() is threading.main_thread():
+            for stop in _STOPS:
+                handlers[stop] = signal.getsignal(stop)
+                signal.signal(stop, lambda number, _: heard.append(number))
+        signal.pthread_sigmask(signal.SIG_BLOCK, _STOPS)
         yield
     finally:
-        for stop, handler in handlers.items():
-            signal.signal(stop, handler)
-        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-        for number in heard[:1]:
-            signal.raise_signal(number)
+        try:
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        if heard:
+            signal.raise_signal(heard[0])
+
+
+@contextmanager
+def _server_needed() -> Iterator[None]:
+    """Take it for the end of a worker if the server does not fork one: it was killed, too."""
+    try:
+        yield
+    except (ConnectionError, EOFError) as error:
+        raise TerminatedWorkerError("the process that workers are forked from has ended") from error
 
 
 def stop_workers() -> None:
@@ -199,24 +212,40 @@ def no_worker_left() -> Iterator[None]:
             stop_workers()
 
 
-def sweep_after(run: int) -> None:
-    """Delete what the pool of a run that was killed has left in memory and temporary folders.
+def sweep_after(run: int | None) -> None:
+    """Delete what runs that were killed have left in memory and in the folder of temporary files.
 
-    These are semaphores and empty folders, named after the process, which loky's resource tracker
-    deletes unless it was killed, too; and the folder of the fork server's socket.
+    These are semaphores and empty folders, which resource trackers delete unless they were killed,
+    too; and the folders of the sockets of fork servers.
+
+    Parameters
+    ----------
+    run
+        Process number of the run that was killed, after which semaphores and folders are named;
+        None when none is known. The folder of a server holds the number of its run.
     """
+    temporary = Path(tempfile.gettempdir())
+    for mark in temporary.glob("pymp-*/similarities-*"):
+        number = mark.name.removeprefix("similarities-")
+        if number.isdigit() and _is_gone(int(number)):
+            shutil.rmtree(mark.parent, ignore_errors=True)
+    if run is None or not _is_gone(run):
+        return
+    for folder in {Path("/dev/shm"), temporary}:
+        for stray in folder.glob(f"sem.loky-{run}-*"):
+            stray.unlink(missing_ok=True)
+        for stray in folder.glob(f"joblib_memmapping_folder_{run}_*"):
+            shutil.rmtree(stray, ignore_errors=True)
+
+
+def _is_gone(process: int) -> bool:
     try:
-        os.kill(run, 0)
+        os.kill(process, 0)
     except ProcessLookupError:
-        for folder in {"/dev/shm", tempfile.gettempdir()}:
-            for stray in Path(folder).glob(f"sem.loky-{run}-*"):
-                stray.unlink(missing_ok=True)
-            for stray in Path(folder).glob(f"joblib_memmapping_folder_{run}_*"):
-                shutil.rmtree(stray, ignore_errors=True)
-            for mark in Path(folder).glob(f"pymp-*/{run}"):
-                shutil.rmtree(mark.parent, ignore_errors=True)
+        return True
     except PermissionError:
         pass  # The number is somebody else's now.
+    return False
 
 
 def _kill(worker: Any) -> None:
@@ -248,6 +277,7 @@ def _end_with(parent: int | None) -> None:
         started_by = parent_process()
         assert started_by is not None
         started_by.join()
-    while os.getppid() == parent:
-        time.sleep(_WATCH_SECONDS)
+    else:
+        while os.getppid() == parent:
+            time.sleep(_WATCH_SECONDS)
     os._exit(1)

@@ -1,21 +1,22 @@
 """Compute the similarities of all pairs of films and write them as JSON: the main job."""
 
 import os
-import shutil
 import signal
 import sys
-from multiprocessing import forkserver, resource_tracker, util
-from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
 STOPS = (signal.SIGINT, signal.SIGTERM)
+server_folder = ""
 
 
 def stop(number: int, frame: FrameType | None) -> NoReturn:
     """Leave before the command line has taken over: the imports take half a second."""
     os.write(2, b"interrupted before anything was done; the same command starts again\n")
-    shutil.rmtree(util.get_temp_dir(), ignore_errors=True)
+    if server_folder:
+        import shutil
+
+        shutil.rmtree(server_folder, ignore_errors=True)
     os._exit(128 + number)
 
 
@@ -25,12 +26,15 @@ def start_fork_server() -> bool:
     Returns
     -------
     bool
-        False where workers cannot be forked.
+        False where workers cannot be forked, or there is no use in it.
     """
-    # With one CPU there is one worker, this process. Elsewhere than on Linux, libraries of the
-    # system may not bear a fork.
-    if sys.platform != "linux" or os.cpu_count() == 1:
+    # Elsewhere than on Linux, libraries of the system may not bear a fork. With one CPU there is
+    # one worker, this process.
+    if sys.platform != "linux" or len(os.sched_getaffinity(0)) == 1:
         return False
+    global server_folder
+    from multiprocessing import forkserver, resource_tracker, util
+
     # A process with threads is not to be forked, and BLAS is to have one in any case.
     os.environ["OPENBLAS_NUM_THREADS"] = "1"
     # Python would look into the current folder, where a file may be called like a library.
@@ -40,16 +44,21 @@ def start_fork_server() -> bool:
         ["google_crc32c", "joblib", "orjson", "threadpoolctl", "zarr"]
     )
     try:
-        signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)  # There are a folder, and a name for it.
-        # By this the next run knows the server's folder, should this process be killed.
-        Path(util.get_temp_dir(), str(os.getpid())).touch()
+        for stream in range(3):
+            os.fstat(stream)  # The number of a closed one would be given to the server's socket.
+        # No stop comes between the making of the server's folder and the knowledge of its name.
+        signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)
+        server_folder = util.get_temp_dir()
+        # By this another run knows whose it was, should this process be killed.
+        with open(f"{server_folder}/similarities-{os.getpid()}", "w"):
+            pass
         # Ctrl-C reaches the server and its workers, too; what comes of it is decided here. (Python
         # starts this other one beforehand, and lets signals through afterwards.)
         resource_tracker.ensure_running()
         signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)
         forkserver.ensure_running()
     except OSError:
-        return False  # No place for its socket.
+        return False  # A stream is closed, or there is no place for the socket.
     finally:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPS)
     return True

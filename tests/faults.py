@@ -476,8 +476,14 @@ def workers(pgid: int) -> list[int]:
 
 
 def fork_server(pgid: int) -> int | None:
-    """Number of the process from which the workers of a run are forked."""
-    return min((pid for pid, command in group(pgid) if "forkserver" in command), default=None)
+    """Number of the process from which the workers of a run are forked, a child of the run."""
+    for pid, command in group(pgid):
+        if "forkserver" in command:
+            with contextlib.suppress(OSError):
+                stat = Path(f"/proc/{pid}/stat").read_text()
+                if int(stat.rpartition(")")[2].split()[1]) == pgid:
+                    return pid
+    return None
 
 
 def within(seconds: float, what: Callable[[], object]) -> bool:

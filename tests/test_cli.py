@@ -188,6 +188,13 @@ def test_an_interruption_is_one_sentence_that_says_how_to_go_on(
     assert err.count("\n") == 1
 
 
+def test_the_end_of_python_takes_no_longer_than_a_stop() -> None:
+    stays = "import threading, time; threading.Thread(target=time.sleep, args=(600,)).start()"
+    ends = "from engine.stopping import exit_deaf; exit_deaf(143)"
+    done = subprocess.run([sys.executable, "-c", f"{stays}; {ends}"], cwd=RUN.parents[1])
+    assert done.returncode == 143
+
+
 # --- options ------------------------------------------------------------------------------------
 
 

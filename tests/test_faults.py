@@ -239,13 +239,17 @@ def test_what_a_killed_pool_leaves_is_swept_when_its_run_is_gone(
         (tmp_path / f"sem.loky-{pid}-x1").touch()
         (tmp_path / f"joblib_memmapping_folder_{pid}_x2_x3").mkdir()
         (tmp_path / f"pymp-{pid}").mkdir()
-        (tmp_path / f"pymp-{pid}" / f"{pid}").touch()
+        (tmp_path / f"pymp-{pid}" / f"similarities-{pid}").touch()
+    (tmp_path / "pymp-other").mkdir()
+    (tmp_path / "pymp-other" / "listener").touch()
+    left = {path.name for path in tmp_path.iterdir()}
+    sweep_after(None)
+    left.remove(f"pymp-{gone.pid}")
+    assert {path.name for path in tmp_path.iterdir()} == left
+    for pid in (gone.pid, os.getpid()):
         sweep_after(pid)
-    assert sorted(path.name for path in tmp_path.iterdir()) == [
-        f"joblib_memmapping_folder_{os.getpid()}_x2_x3",
-        f"pymp-{os.getpid()}",
-        f"sem.loky-{os.getpid()}-x1",
-    ]
+    left -= {f"sem.loky-{gone.pid}-x1", f"joblib_memmapping_folder_{gone.pid}_x2_x3"}
+    assert {path.name for path in tmp_path.iterdir()} == left
 
 
 def test_after_three_killed_workers_the_run_stops_with_a_sentence(

@@ -4,8 +4,10 @@ import gc
 import multiprocessing
 import os
 import signal
+import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -13,7 +15,14 @@ import pytest
 import zarr
 from threadpoolctl import threadpool_info
 
-from engine.pool import TerminatedWorkerError, cpus, no_worker_left, perform_all, worth
+from engine.pool import (
+    TerminatedWorkerError,
+    _unheard,
+    cpus,
+    no_worker_left,
+    perform_all,
+    worth,
+)
 
 
 def square(x: int) -> int:
@@ -164,6 +173,31 @@ def test_an_interruption_ends_the_workers_at_once_and_in_silence() -> None:
     with pytest.raises(KeyboardInterrupt):
         work()
     assert n_children() == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_waits_until_workers_are_started(number: signal.Signals) -> None:
+    heard: list[int] = []
+    before = signal.signal(number, lambda number, _: heard.append(number))
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    other = threading.Thread(target=time.sleep, args=(1.0,))  # Takes what this one has blocked.
+    other.start()
+    try:
+        with _unheard():
+            os.kill(os.getpid(), number)
+            time.sleep(0.1)
+            assert heard == []
+        assert heard == [number]
+        assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == mask
+    finally:
+        signal.signal(number, before)
+        other.join()
+
+
+def test_workers_are_started_from_any_thread() -> None:
+    with ThreadPoolExecutor(1) as threads:
+        found = threads.submit(lambda: sorted(perform_all(square, range(4), 2))).result()
+    assert found == [0, 1, 4, 9]
 
 
 def test_where_no_worker_was_started_none_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,18 @@ from pathlib import Path
 
 import faults
 import pytest
-from faults import PATIENCE, Films, Launcher, chunks, fork_server, group, made_up, within
+from faults import (
+    PATIENCE,
+    Films,
+    Launcher,
+    Running,
+    chunks,
+    fork_server,
+    group,
+    made_up,
+    within,
+    workers,
+)
 from kills import completes, with_workers
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="workers are forked on Linux only")
@@ -44,6 +55,10 @@ def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
+def threads(pid: int) -> int:
+    return len(list(Path(f"/proc/{pid}/task").iterdir()))
+
+
 def right(films: Films, data: Path) -> bool:
     return films.missing(data) == films.wrong(data) == []
 
@@ -67,9 +82,9 @@ def test_a_worker_starts_no_python_and_imports_nothing_again(
     )
     monkeypatch.setenv("PYTHONPATH", str(tmp_path / "path"))
     counts = []
-    for workers in (2, 4):
-        data = films.copy(tmp_path / f"data-{workers}")
-        outcome = with_workers(launcher, data, workers).wait()
+    for n in (2, 4):
+        data = films.copy(tmp_path / f"data-{n}")
+        outcome = with_workers(launcher, data, n).wait()
         assert (outcome.status, outcome.stderr) == (0, "")
         imports = log.read_text().split()
         log.unlink()
@@ -77,6 +92,21 @@ def test_a_worker_starts_no_python_and_imports_nothing_again(
     assert counts[0] == counts[1]
     # By the main process and the server.
     assert (counts[0]["zarr"], counts[0]["orjson"]) == (2, 2)
+
+
+def test_the_server_has_one_thread_and_so_has_blas_in_a_worker(
+    data: Path, launcher: Launcher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process with threads is not to be forked (OpenBLAS ends its own before it is)."""
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        monkeypatch.setenv(name, "16")
+    run = with_workers(launcher, data)
+    server = fork_server(run.pid)
+    assert server is not None
+    assert threads(server) == 1
+    environment = Path(f"/proc/{server}/environ").read_bytes().split(b"\0")
+    assert b"OPENBLAS_NUM_THREADS=1" in environment
+    assert run.wait().status == 0
 
 
 @pytest.mark.parametrize("moment", ["starting", "computing"])
@@ -92,10 +122,62 @@ def test_a_run_goes_on_when_the_server_is_killed(
     server = fork_server(run.pid)
     assert server is not None
     os.kill(server, signal.SIGKILL)
+    goes_on(run, films, data)
+
+
+def test_a_run_goes_on_when_the_server_is_killed_before_it_forks(
+    films: Films, data: Path, launcher: Launcher
+) -> None:
+    run = launcher.cold("--data", data, "--workers", 3, cpus=3, eager=True)
+    assert within(PATIENCE, lambda: fork_server(run.pid))
+    server = fork_server(run.pid)
+    assert server is not None
+    os.kill(server, signal.SIGSTOP)
+    # The store is there, and then the first worker is waited for.
+    assert within(PATIENCE, lambda: (data / "similarities.zarr" / "zarr.json").exists())
+    time.sleep(0.3)
+    os.kill(server, signal.SIGKILL)
+    goes_on(run, films, data)
+
+
+def goes_on(run: Running, films: Films, data: Path) -> None:
     outcome = run.wait()
     assert outcome.status == 0, outcome.stderr
+    assert "Traceback" not in outcome.stderr
     assert right(films, data)
     assert within(PATIENCE, lambda: not group(run.pid)), group(run.pid)
+
+
+@pytest.mark.parametrize("shut", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_with_a_closed_stream_workers_are_started(shut: str, films: Films, data: Path) -> None:
+    """The socket of a server would have its number."""
+    options = json.dumps({"cpus": 2, "eager": True})
+    command = f'exec "{sys.executable}" "{faults.__file__}" run \'{options}\''
+    with subprocess.Popen(
+        ["sh", "-c", f'{command} --data "{data}" --workers 2 {shut}'],
+        cwd=faults.ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    ) as run:
+        assert within(PATIENCE, lambda: workers(run.pid))
+        assert fork_server(run.pid) is None
+    assert run.returncode == 0
+    assert right(films, data)
+
+
+def test_a_run_killed_while_it_imports_is_swept_up_after(
+    films: Films, data: Path, temporary: Path, launcher: Launcher
+) -> None:
+    run = launcher.cold("--data", data)
+    assert within(PATIENCE, lambda: list(temporary.glob("pymp-*/similarities-*")))
+    run.kill()
+    run.wait()
+    assert list(temporary.iterdir())
+    assert within(PATIENCE, lambda: not group(run.pid))
+    with Launcher() as other:
+        completes(other, films, data)
+    assert list(temporary.iterdir()) == []
 
 
 def test_a_killed_run_leaves_nothing_that_the_next_one_does_not_delete(

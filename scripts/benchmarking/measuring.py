@@ -20,7 +20,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -71,6 +71,11 @@ def measure(command: Sequence[str | Path], log: Path) -> Measurement:
     log
         Path for its output, which is deleted afterwards.
 
+    Returns
+    -------
+    Measurement
+        Wall time to the end of the process itself; CPU time to that of all that it left behind.
+
     Raises
     ------
     FailedError
@@ -94,7 +99,8 @@ def measure(command: Sequence[str | Path], log: Path) -> Measurement:
             wall = time.perf_counter() - begin
             cpu = usage.ru_utime + usage.ru_stime + _wait_for_orphans(process.pid)
         except BaseException:
-            os.killpg(process.pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):  # All have ended.
+                os.killpg(process.pid, signal.SIGKILL)
             process.wait()
             raise
         finally:
