@@ -193,7 +193,7 @@ def _server_needed() -> Iterator[None]:
     try:
         yield
     except (ConnectionError, EOFError) as error:
-        raise TerminatedWorkerError("the process that workers are forked from has ended") from error
+        raise TerminatedWorkerError(str(error)) from error
 
 
 def stop_workers() -> None:
@@ -243,8 +243,8 @@ def _is_gone(process: int) -> bool:
         os.kill(process, 0)
     except ProcessLookupError:
         return True
-    except PermissionError:
-        pass  # The number is somebody else's now.
+    except (PermissionError, OverflowError):
+        pass  # The number is somebody else's now, or never was one of a process.
     return False
 
 
