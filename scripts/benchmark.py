@@ -78,6 +78,7 @@ class Benchmark:
     repeat_slow: int
     keep_reference: bool = True
     """Keep the results that others are compared with, not only their digest."""
+    warm: bool = False
     ok: bool = True
     digests: dict[str, str] = field(default_factory=dict)
 
@@ -99,6 +100,16 @@ class Benchmark:
         with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
             if synthesize(["--data", str(self.data), *map(str, options)]):
                 raise OSError(f"{self.data}: the embeddings could not be made")
+
+    @contextlib.contextmanager
+    def warm_memory(self) -> Iterator[None]:
+        """Keep the free memory warm meanwhile, if that was asked for."""
+        if not self.warm:
+            yield
+            return
+        with warm_memory() as size:
+            say(f"memory: {size / 1e9:.1f} GB touched")
+            yield
 
     def run(self, contenders: Sequence[Contender]) -> list[Row]:
         """Run contenders in turn, round after round, and check what they made."""
@@ -176,7 +187,8 @@ def compare_all(benchmark: Benchmark, options: argparse.Namespace) -> Iterator[s
     contenders = line_up(options.workers, options.only or ())
     benchmark.synthesize("--scale", scale.part)
     if contenders:
-        rows = benchmark.run(contenders)
+        with benchmark.warm_memory():
+            rows = benchmark.run(contenders)
         n_pairs = len(DIMENSIONS) * sum(n * (n - 1) // 2 for n in scale.films)
         yield (
             f"{sum(scale.films):,} films in {len(scale.films)} decades under "
@@ -186,12 +198,13 @@ def compare_all(benchmark: Benchmark, options: argparse.Namespace) -> Iterator[s
         yield ratios_table(rows, options.workers, options.markdown)
     if not options.only or _STAGES in options.only:
         profiles: list[dict[str, Any]] = []
-        for turn in range(benchmark.repeat):
-            run = benchmark.measure(
-                [sys.executable, HERE / "stages.py", benchmark.data, benchmark.out]
-            )
-            profiles.append(json.loads(run.output))
-            say(f"round {turn + 1}: {_STAGES}")
+        with benchmark.warm_memory():
+            for turn in range(benchmark.repeat):
+                run = benchmark.measure(
+                    [sys.executable, HERE / "stages.py", benchmark.data, benchmark.out]
+                )
+                profiles.append(json.loads(run.output))
+                say(f"round {turn + 1}: {_STAGES}")
         found = profiles[0]
         yield (
             f"where the engine's time goes: the {found['decade']}s of embedding, "
@@ -211,7 +224,9 @@ def compare_sizes(benchmark: Benchmark, options: argparse.Namespace) -> Iterator
             *("--approach", "embedding", "--decade", _FLAT_DECADE),
         )
         inputs += [path.stat().st_size for path in benchmark.data.rglob("plots_*.json")]
-        measured.append(benchmark.run(line_up(options.workers, names)))
+        # Each time anew: the kernel has moved some of the pages meanwhile that keep it.
+        with benchmark.warm_memory():
+            measured.append(benchmark.run(line_up(options.workers, names)))
     yield (
         f"one decade of vectors of {_FLAT_DIMENSIONS} numbers; medians; the cost of a pair "
         f"without what a decade of {_START_FILMS} films costs, which is the start"
@@ -255,7 +270,7 @@ def parser() -> argparse.ArgumentParser:
         "--warm-memory",
         action="store_true",
         help="on a virtual machine: touch all free memory but 1 GB beforehand, and keep the host "
-        "from taking it back, which would be measured otherwise (takes up to a minute)",
+        "from taking it back, which would be measured otherwise (takes up to a minute each time)",
     )
     add("--keep", action="store_true", help="do not delete the temporary folder")
     text = "of the engine, one or several numbers (default: 1 and the CPUs)"
@@ -310,13 +325,12 @@ def _measure(options: argparse.Namespace) -> int:
         print(f"{machine()}\ndata on: {kind_of_folder(folder)}", flush=True)
         repeat = options.repeat or SCALES[options.scale].repeat
         benchmark = Benchmark(folder, repeat, options.repeat_slow, not options.flat)
-        with warm_memory() if options.warm_memory else contextlib.nullcontext(0) as warm:
-            if options.warm_memory:
-                text = f"memory: {warm / 1e9:.1f} GB touched beforehand and kept from the host"
-                print(text, flush=True)
-            for text in section(benchmark, options):
-                if text:
-                    print(f"\n{text}", flush=True)
+        benchmark.warm = options.warm_memory
+        if options.warm_memory:
+            print("memory: what is free is touched beforehand and kept from the host", flush=True)
+        for text in section(benchmark, options):
+            if text:
+                print(f"\n{text}", flush=True)
     finally:
         if options.keep:
             say(f"kept: {folder}")
