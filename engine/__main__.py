@@ -1,4 +1,4 @@
-"""``python -m engine``: the same as ``scripts/run.py``."""
+"""``python -m engine``: the command line of ``scripts/run.py``."""
 
 from engine.cli import command
 

@@ -79,6 +79,7 @@ class Benchmark:
     keep_reference: bool = True
     """Keep the results that others are compared with, not only their digest."""
     warm: bool = False
+    """Touch the free memory and keep it from the host of a virtual machine."""
     ok: bool = True
     digests: dict[str, str] = field(default_factory=dict)
 
@@ -324,8 +325,9 @@ def _measure(options: argparse.Namespace) -> int:
         _check_room(folder, options)
         print(f"{machine()}\ndata on: {kind_of_folder(folder)}", flush=True)
         repeat = options.repeat or SCALES[options.scale].repeat
-        benchmark = Benchmark(folder, repeat, options.repeat_slow, not options.flat)
-        benchmark.warm = options.warm_memory
+        benchmark = Benchmark(
+            folder, repeat, options.repeat_slow, not options.flat, options.warm_memory
+        )
         if options.warm_memory:
             print("memory: what is free is touched beforehand and kept from the host", flush=True)
         for text in section(benchmark, options):

@@ -94,7 +94,7 @@ def test_a_worker_starts_no_python_and_imports_nothing_again(
     assert (counts[0]["zarr"], counts[0]["orjson"]) == (2, 2)
 
 
-def test_the_server_has_one_thread_and_so_has_blas_in_a_worker(
+def test_the_server_has_one_thread_and_blas_is_told_so(
     data: Path, launcher: Launcher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A process with threads is not to be forked (OpenBLAS ends its own before it is)."""
