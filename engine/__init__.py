@@ -1,15 +1,14 @@
 """Similarities of every pair of films: parallel, resumable, exact to the byte."""
 
-from engine.batch import Summary, run
-from engine.decade import Decade
+from engine.batch.job import DecadeSummary
+from engine.batch.run import Summary, run
+from engine.batch.status import DecadeStatus, Status, status
+from engine.batch.verify import verify
 from engine.errors import EngineError, NotComputedError, NotFoundError
-from engine.job import DecadeSummary
 from engine.progress import Progress
-from engine.query import Similarities, open  # noqa: A004
-from engine.status import DecadeStatus, Status, status
-from engine.verify import verify
-
-__version__ = "1.0.0"
+from engine.query.decade import Decade
+from engine.query.similarities import Similarities, open  # noqa: A004
+from engine.version import __version__
 
 __all__ = [
     "Decade",

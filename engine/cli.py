@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 import engine
-from engine.kernel import KERNELS
-from engine.stopping import exit_deaf, stoppably
 from engine.terminal import TerminalProgress, status_table, summary_table
+from engine.terminal.stopping import exit_deaf, stoppably
+from engine.triangle.kernel import KERNELS
 
 _DEFAULT_DATA = "data"
 

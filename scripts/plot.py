@@ -21,11 +21,11 @@ from numpy.typing import NDArray
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from engine.data_folder import DataFolder, DecadeName, select
 from engine.errors import EngineError
 from engine.errors import shown as printable
-from engine.folder import DataFolder, DecadeName, select
-from engine.overview import Distribution, mean_by_pixel, measure, order_films
-from engine.query import open as open_store
+from engine.query.overview import Distribution, mean_by_pixel, measure, order_films
+from engine.query.similarities import open as open_store
 
 try:
     import matplotlib

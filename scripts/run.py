@@ -71,7 +71,7 @@ if __name__ == "__main__":
     sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
     from engine.cli import command
-    from engine.pool import fork_workers
+    from engine.work.pool import fork_workers
 
     if forking:
         fork_workers()

@@ -28,7 +28,7 @@ PATIENCE = 60.0
 """Seconds after which something that does not happen never will."""
 SLOW = """
 import time
-from engine import row_block
+from engine.work import row_block
 def slow(*arguments, fast=row_block.similarities, **options):
     time.sleep(0.15)
     return fast(*arguments, **options)

@@ -13,8 +13,10 @@ import pytest
 from hypothesis import settings
 
 import engine
-from engine import blocks, job, tasks
-from engine.tasks import perform
+from engine.batch import job
+from engine.triangle import blocks
+from engine.work import tasks
+from engine.work.tasks import perform
 
 # Time limits of single examples would make the tests depend on what else the machine does.
 settings.register_profile("engine", deadline=None, print_blob=True)
@@ -69,8 +71,8 @@ def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def eager_workers(monkeypatch: pytest.MonkeyPatch) -> None:
     """As many worker processes as are asked for, however small the job and the machine."""
-    monkeypatch.setattr("engine.pool._START_SECONDS", 1e-12)
-    monkeypatch.setattr("engine.batch.cpus", lambda: 4)
+    monkeypatch.setattr("engine.work.pool._START_SECONDS", 1e-12)
+    monkeypatch.setattr("engine.batch.run.cpus", lambda: 4)
 
 
 @pytest.fixture

@@ -396,17 +396,17 @@ def _prepare(
     """
     if path is not None:
         os.environ["PATH"] = path
-    import engine.batch
-    import engine.job
-    import engine.pool
-    import engine.tasks
+    import engine.batch.job
+    import engine.batch.run
+    import engine.work.pool
+    import engine.work.tasks
 
     if cpus:
-        mock.patch.object(engine.batch, "cpus", return_value=cpus).start()
+        mock.patch.object(engine.batch.run, "cpus", return_value=cpus).start()
     if eager:
-        mock.patch.object(engine.pool, "_START_SECONDS", 1e-9).start()
+        mock.patch.object(engine.work.pool, "_START_SECONDS", 1e-9).start()
     if machine:
-        for module in (engine.job, engine.tasks):
+        for module in (engine.batch.job, engine.work.tasks):
             mock.patch.object(module, "machine", return_value=machine).start()
     if file_size:
         resource.setrlimit(resource.RLIMIT_FSIZE, (file_size, file_size))

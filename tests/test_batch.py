@@ -11,7 +11,7 @@ from reference import expected, films, notebook, output_path, outputs, put, stam
 
 import engine
 from engine import EngineError
-from engine.folder import DecadeName
+from engine.data_folder import DecadeName
 
 SIZES = {("embedding", "1990"): 20, ("genres", "1990"): 20, ("genres", "2000"): 7}
 

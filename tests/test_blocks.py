@@ -6,8 +6,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from engine import blocks
-from engine.blocks import Chunk, Grid, RowBlock, neighbours
+from engine.triangle import blocks
+from engine.triangle.blocks import Chunk, Grid, RowBlock, neighbours
 
 # Where the number of films changes the height, and where a row-block ends.
 EDGES = [0, 256, 512, 2**13, 2**14, 2**15]

@@ -190,7 +190,7 @@ def test_an_interruption_is_one_sentence_that_says_how_to_go_on(
 
 def test_the_end_of_python_takes_no_longer_than_a_stop() -> None:
     stays = "import threading, time; threading.Thread(target=time.sleep, args=(600,)).start()"
-    ends = "from engine.stopping import exit_deaf; exit_deaf(143)"
+    ends = "from engine.terminal.stopping import exit_deaf; exit_deaf(143)"
     done = subprocess.run([sys.executable, "-c", f"{stays}; {ends}"], cwd=RUN.parents[1])
     assert done.returncode == 143
 

@@ -33,9 +33,9 @@ from clusters import (
 )
 from reference import expected, films, outputs, put, stamps
 
-from engine.blas import machine
-from engine.cluster_worker import perform_for, site
 from engine.errors import ClusterError
+from engine.triangle.blas import machine
+from engine.work.dask.worker import perform_for, site
 
 pytestmark = needs("distributed")
 
@@ -275,12 +275,13 @@ def test_a_scheduler_that_dies_when_all_is_computed_is_not_missed(
 ) -> None:
     # The cluster's last result is in, and the export has begun.
     prepare = (
-        "import time, engine.job; from pathlib import Path; work = engine.job.Job._work\n"
+        "import time, engine.batch.job; from pathlib import Path\n"
+        "work = engine.batch.job.Job._work\n"
         "def wait(job):\n"
         f"    Path({str(data)!r}, 'computed').touch()\n"
         f"    while not Path({str(data)!r}, 'killed').exists(): time.sleep(0.02)\n"
         "    work(job)\n"
-        "engine.job.Job._work = wait"
+        "engine.batch.job.Job._work = wait"
     )
     cluster = Cluster(fast.folder / "mortal")
     cluster.folder.mkdir()
@@ -302,7 +303,7 @@ def test_a_scheduler_that_dies_when_all_is_computed_is_not_missed(
 def test_a_task_that_kills_each_worker_is_given_up(tmp_path: Path, data: Path) -> None:
     (tmp_path / "deadly.py").write_text(
         "import os\n"
-        "from engine import cluster_worker\n"
+        "from engine.work.dask import worker as cluster_worker\n"
         "def deadly(task):\n"
         "    os._exit(9)\n"
         "cluster_worker.perform = deadly\n"
@@ -318,7 +319,7 @@ def test_a_task_that_kills_each_worker_is_given_up(tmp_path: Path, data: Path) -
         assert "the worker died over a row-block" in outcome.errors[0]
 
         # Nobody is left now.
-        impatient = "import engine.cluster; engine.cluster._WORKER_SECONDS = 1"
+        impatient = "import engine.work.dask.cluster; engine.work.dask.cluster._WORKER_SECONDS = 1"
         outcome = run(data, "--dask", cluster.address, prepare=impatient).wait()
         assert "the scheduler has no worker" in outcome.errors[0]
     finally:
@@ -329,7 +330,7 @@ def test_a_cluster_without_any_worker_is_not_waited_for_without_end(
     slow: Cluster, data: Path
 ) -> None:
     revive(slow)
-    impatient = "import engine.cluster; engine.cluster._ALONE_SECONDS = 2"
+    impatient = "import engine.work.dask.cluster; engine.work.dask.cluster._ALONE_SECONDS = 2"
     running = run(data, "--dask", slow.address, prepare=impatient)
     within(lambda: len(chunks(data)) >= 1)
     slow.kill("worker1")
@@ -364,7 +365,7 @@ def joined(cluster: Cluster, number: int, *options: str, **environment: str) -> 
 
 def test_a_scheduler_that_cannot_be_reached_is_said(data: Path) -> None:
     address = f"tcp://127.0.0.1:{free_port()}"
-    impatient = "import engine.cluster_connection as c; c._CONNECT_SECONDS = 1"
+    impatient = "import engine.work.dask.connection as c; c._CONNECT_SECONDS = 1"
     for there in (address, "nonsense://here"):
         sentence = f"{there}: no Dask scheduler was reached within 1 s"
         assert sentence in refused(data, there, prepare=impatient)

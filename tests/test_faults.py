@@ -45,7 +45,7 @@ from faults import (
 )
 from kills import completes, goes_on, kill_worker, scene, series, with_workers
 
-from engine.pool import sweep_after
+from engine.work.pool import sweep_after
 
 pytestmark = pytest.mark.skipif(
     not Path("/proc/self/stat").exists(), reason="looks for left-over processes in /proc"

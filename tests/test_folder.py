@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from reference import films, put
 
+from engine.data_folder import DataFolder, DecadeName, check_approach, select
 from engine.errors import EngineError
-from engine.folder import DataFolder, DecadeName, check_approach, select
 
 NAMES = [DecadeName(a, d) for a in ("embedding", "genres") for d in ("1990", "2000")]
 

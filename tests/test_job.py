@@ -11,9 +11,10 @@ from conftest import Disk, Listener
 from reference import expected, films, output_path, outputs, put, stamps
 
 import engine
-from engine import batch, job
-from engine.folder import DecadeName
-from engine.tasks import BlockTask, ReadTask
+from engine.batch import job
+from engine.batch import run as batch
+from engine.data_folder import DecadeName
+from engine.work.tasks import BlockTask, ReadTask
 
 SIZES = {"1990": 40, "2000": 300, "2010": 530, "2020": 3, "2030": 1}
 
@@ -253,7 +254,7 @@ def test_a_store_begun_on_another_kind_of_machine_is_gone_on_with_and_said(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as elsewhere:
-        elsewhere.setattr("engine.tasks.machine", lambda: "openblas 0.2 Elsewhere")
+        elsewhere.setattr("engine.work.tasks.machine", lambda: "openblas 0.2 Elsewhere")
         engine.run(root, workers=1, export=False)
     folder = root / "similarities.zarr" / "genres" / "2000" / "similarities" / "c"
     (folder / "0" / "0").unlink()

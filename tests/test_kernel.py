@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from engine import kernel
-from engine.kernel import KernelName, similarities
+from engine.triangle import kernel
+from engine.triangle.kernel import KernelName, similarities
 
 Matrix = NDArray[np.float64]
 

@@ -14,14 +14,14 @@ from reference import films, outputs, put
 
 import engine
 from engine.errors import LockedError
-from engine.lock import holder, lock_path, locked
-from engine.store import Store
+from engine.store.lock import holder, lock_path, locked
+from engine.store.store import Store
 
 ROOT = Path(__file__).parents[1]
 HOLD = """
 import sys, time
-from engine.lock import locked
-from engine.store import Store
+from engine.store.lock import locked
+from engine.store.store import Store
 with locked(Store(sys.argv[1])):
     print("held", flush=True)
     time.sleep(600)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.output import PartialOutput, checksum
+from engine.legacy_json.output import PartialOutput, checksum
 
 IDENTITY = "a1" * 32
 Blocks = list[list[bytes]]

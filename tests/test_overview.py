@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-import engine.query
+import engine
 from engine import run
-from engine.decade import Decade
-from engine.overview import FINE_BINS, mean_by_pixel, measure, order_films
+from engine.query.decade import Decade
+from engine.query.overview import FINE_BINS, mean_by_pixel, measure, order_films
 
 ROOT = Path(__file__).parents[1]
 NAMES = [(a, d) for a in ("embedding", "custom_genres") for d in (1910, 1920, 1930)]
@@ -37,7 +37,7 @@ def made(data: Path, vectors: list[list[float]]) -> Decade:
     path.parent.mkdir(parents=True)
     path.write_text(json.dumps(dict(enumerate(vectors))))
     assert run(data, workers=1, export=False).ok
-    return engine.query.open(data)["made", 2000]
+    return engine.open(data)["made", 2000]
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +52,7 @@ def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize(("approach", "decade"), NAMES)
 def test_quantiles_are_those_of_numpy(approach: str, decade: int, sample: Path) -> None:
     pairs = pairs_of(matrix_of(sample, approach, decade))
-    found = measure(engine.query.open(sample)[approach, decade])
+    found = measure(engine.open(sample)[approach, decade])
     assert (found.n_counted, found.n_pairs, found.per_cent) == (len(pairs), len(pairs), 100)
     assert (found.low, found.high) == (pairs.min(), pairs.max())
     for part in (0, 0.0005, 0.05, 0.25, 0.5, 0.75, 0.99, 1):
@@ -65,7 +65,7 @@ def test_bars_are_those_of_a_histogram(approach: str, decade: int, sample: Path)
     pairs = pairs_of(matrix_of(sample, approach, decade))
     edges = np.linspace(-1.0, 1.0, 101)
     expected = 100 * np.histogram(pairs, edges)[0] / len(pairs)
-    found = measure(engine.query.open(sample)[approach, decade]).share(edges)
+    found = measure(engine.open(sample)[approach, decade]).share(edges)
     assert found.sum() == pytest.approx(100)
     assert np.abs(found - expected).max() <= 100 * 3 / len(pairs) + 0.01
 
@@ -89,7 +89,7 @@ def test_an_unfinished_decade_is_measured_as_far_as_it_goes(sample: Path, tmp_pa
     matrix = matrix_of(data, "embedding", 1930)
     matrix[:256, 256:512] = matrix[256:512, :256] = np.nan
     pairs = pairs_of(matrix)
-    films = engine.query.open(data)["embedding", 1930]
+    films = engine.open(data)["embedding", 1930]
     found = measure(films)
     assert (found.n_counted, found.per_cent) == (len(pairs) - 256 * 256, 52)
     assert found.quantile(0.5) == pytest.approx(np.nanmedian(pairs), abs=1e-5)
@@ -127,7 +127,7 @@ def test_the_order_depends_on_directions_alone() -> None:
 
 @pytest.mark.parametrize("together", [2, 7, 600])
 def test_a_pixel_is_the_mean_of_its_pairs(together: int, sample: Path) -> None:
-    films = engine.query.open(sample)["embedding", 1920]
+    films = engine.open(sample)["embedding", 1920]
     order = np.random.default_rng(0).permutation(len(films))
     matrix = matrix_of(sample, "embedding", 1920)[order][:, order]
     blocks = [slice(start, start + together) for start in range(0, len(films), together)]

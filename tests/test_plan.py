@@ -8,10 +8,10 @@ import pytest
 from reference import films, output_path, put, stamps
 
 import engine
+from engine.batch.plan import DecadeState, Settings, choose, look
+from engine.data_folder import DataFolder, DecadeName
 from engine.errors import EngineError
-from engine.folder import DataFolder, DecadeName
-from engine.plan import DecadeState, Settings, choose, look
-from engine.store import Store
+from engine.store.store import Store
 
 NAME = DecadeName("genres", "1990")
 N_PAIRS = 300 * 299 // 2

@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from engine import query, run
-from engine.folder import DecadeName
-from engine.overview import FINE_BINS, Distribution, order_films
+from engine import run
+from engine.data_folder import DecadeName
+from engine.query import similarities as query
+from engine.query.overview import FINE_BINS, Distribution, order_films
 
 matplotlib = pytest.importorskip("matplotlib")
 

@@ -15,7 +15,7 @@ import pytest
 import zarr
 from threadpoolctl import threadpool_info
 
-from engine.pool import (
+from engine.work.pool import (
     TerminatedWorkerError,
     _unheard,
     cpus,
@@ -204,6 +204,6 @@ def test_where_no_worker_was_started_none_is_ended(monkeypatch: pytest.MonkeyPat
     def ended() -> None:
         raise AssertionError("there is nothing to end")
 
-    monkeypatch.setattr("engine.pool.stop_workers", ended)
+    monkeypatch.setattr("engine.work.pool.stop_workers", ended)
     with no_worker_left():
         list(perform_all(square, range(3), 1))

@@ -8,11 +8,11 @@ import pytest
 from reference import films, outputs, put
 
 import engine
+from engine.batch.plan import DecadeState, Settings, look
+from engine.batch.preflight import check_output, short_of_space
+from engine.data_folder import DataFolder, DecadeName
 from engine.errors import EngineError
-from engine.folder import DataFolder, DecadeName
-from engine.plan import DecadeState, Settings, look
-from engine.preflight import check_output, short_of_space
-from engine.store import Store
+from engine.store.store import Store
 
 NAME = DecadeName("genres", "1990")
 

@@ -16,15 +16,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import engine.decade
-import engine.query
+import engine.query.decade
+import engine.query.similarities
 from engine import EngineError, run
 from engine.cli import main
-from engine.decade import Decade
 from engine.errors import NotComputedError, NotFoundError, StoreError
-from engine.lock import locked
-from engine.query import Similarities
-from engine.store import Store
+from engine.query.decade import Decade
+from engine.query.similarities import Similarities
+from engine.store.lock import locked
+from engine.store.store import Store
 
 ROOT = Path(__file__).parents[1]
 Reference = tuple[list[str], np.ndarray]
@@ -49,7 +49,7 @@ def write(data: Path, embeddings: dict[str, list[float]], decade: int = 2000) ->
 def made(data: Path, embeddings: dict[str, list[float]]) -> Decade:
     write(data, embeddings)
     assert run(data, workers=1, export=False).ok
-    return engine.query.open(data)["made", 2000]
+    return engine.open(data)["made", 2000]
 
 
 def chunks(data: Path, name: str = "embedding/1930") -> dict[str, Path]:
@@ -92,7 +92,7 @@ def data(sample: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def similarities(sample: Path) -> Similarities:
-    return engine.query.open(sample)
+    return engine.open(sample)
 
 
 @pytest.fixture
@@ -177,7 +177,7 @@ def test_a_similarity_that_is_not_a_number_is_not_taken_for_missing(tmp_path: Pa
     write(tmp_path, {"1": [1e200] * 64, "2": [1e200, -1e200] * 32, "3": [1.0, *rest]})
     command = [sys.executable, str(ROOT / "scripts" / "run.py"), "--data", str(tmp_path)]
     subprocess.run([*command, "--compute-only"], check=True, capture_output=True)
-    decade = engine.query.open(tmp_path)["made", 2000]
+    decade = engine.open(tmp_path)["made", 2000]
     assert np.isnan(decade["1", "2"])
     assert decade.similar_to("1") == [("3", 1e200)]
 
@@ -208,9 +208,9 @@ def test_the_examples_of_the_documentation_are_true(
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "sample").symlink_to(sample)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(engine, "open", engine.query.open, raising=False)
+    monkeypatch.setattr(engine, "open", engine.query.similarities.open, raising=False)
     examples = 0
-    for module in (engine.query, engine.decade):
+    for module in (engine.query.similarities, engine.query.decade):
         for test in doctest.DocTestFinder().find(module, extraglobs={"engine": engine}):
             for example in test.examples:
                 example.options.clear()
@@ -264,21 +264,21 @@ def test_without_a_store_the_error_says_how_to_make_it(data: Path) -> None:
     with pytest.raises(
         NotComputedError, match=r"similarities\.zarr: there is no store yet"
     ) as error:
-        engine.query.open(data)
+        engine.open(data)
     assert not (data / "similarities.zarr").exists()
     do_as_told(error.value)
-    assert len(engine.query.open(data)) == 6
+    assert len(engine.open(data)) == 6
 
 
 def test_a_folder_of_something_else_is_refused(tmp_path: Path) -> None:
     (tmp_path / "letters").mkdir()
     (tmp_path / "letters" / "to_nobody.txt").touch()
     with pytest.raises(StoreError, match="letters: is not a zarr store"):
-        engine.query.open(tmp_path, store=tmp_path / "letters")
+        engine.open(tmp_path, store=tmp_path / "letters")
 
 
 def test_a_decade_that_no_run_has_read_is_said_to_be_missing(data: Path) -> None:
-    similarities = engine.query.open(data)
+    similarities = engine.open(data)
     write(data, {"1": [1.0], "2": [0.5]})
     assert ("made", 2000) not in similarities
     with pytest.raises(NotComputedError, match="nothing of made 2000s is computed yet") as error:
@@ -292,7 +292,7 @@ def test_what_is_not_computed_yet_is_said_with_the_command_that_computes_it(
 ) -> None:
     ids, matrix = expected
     chunks(data)["0/1"].unlink()
-    films = engine.query.open(data)["embedding", 1930]
+    films = engine.open(data)["embedding", 1930]
     assert (films.n_pairs, films.n_pairs_computed) == (138_075, 138_075 - 256 * 256)
     assert repr(films).endswith("138,075 pairs, 52 % of them computed>")
     for ask in (
@@ -313,7 +313,7 @@ def test_what_is_not_computed_yet_is_said_with_the_command_that_computes_it(
 def test_what_is_computed_so_far_is_had_for_the_asking(data: Path, expected: Reference) -> None:
     ids, matrix = expected
     chunks(data)["0/1"].unlink()
-    films = engine.query.open(data)["embedding", 1930]
+    films = engine.open(data)["embedding", 1930]
     row = matrix[300].copy()
     row[:256] = np.nan
     np.testing.assert_array_equal(films.row(ids[300], partial=True), row)
@@ -327,12 +327,12 @@ def test_what_is_computed_so_far_is_had_for_the_asking(data: Path, expected: Ref
 def test_the_command_keeps_the_settings_that_change_the_values(data: Path) -> None:
     decades = ["1930"]
     assert run(data, decades=decades, kernel="gemm", normalize=True, workers=1, export=False).ok
-    before = engine.query.open(data)["embedding", 1930]
+    before = engine.open(data)["embedding", 1930]
     pair = before.ids[300], before.ids[0]
     value = before[pair]
     chunks(data)["0/1"].unlink()
     stamp = chunks(data)["0/0"].stat().st_mtime_ns
-    films = engine.query.open(data)["embedding", 1930]
+    films = engine.open(data)["embedding", 1930]
     with pytest.raises(NotComputedError, match="--kernel gemm --normalize") as error:
         films[pair]
     do_as_told(error.value)
@@ -345,7 +345,7 @@ def test_a_row_needs_only_the_chunks_under_it(data: Path, expected: Reference) -
     for place, path in chunks(data).items():
         if place not in ("0/1", "1/1", "1/2"):
             path.unlink()
-    films = engine.query.open(data)["embedding", 1930]
+    films = engine.open(data)["embedding", 1930]
     np.testing.assert_array_equal(films.row(ids[300]), matrix[300])
 
 
@@ -354,7 +354,7 @@ def test_a_pair_needs_one_chunk_and_that_once(data: Path, expected: Reference) -
     for place, path in chunks(data).items():
         if place != "0/1":
             path.unlink()
-    films = engine.query.open(data)["embedding", 1930]
+    films = engine.open(data)["embedding", 1930]
     assert films[ids[3], ids[300]] == matrix[3, 300]
     chunks(data)["0/1"].unlink()
     assert films[ids[400], ids[200]] == matrix[400, 200]
@@ -370,7 +370,7 @@ def test_a_damaged_chunk_is_never_believed_and_its_repair_is_named(
     content[1000] ^= 1
     size = {"flipped bit": len(content), "truncated": 5000, "emptied": 0}[damage]
     path.write_bytes(content[:size])
-    films = engine.query.open(data)["embedding", 1930]
+    films = engine.open(data)["embedding", 1930]
     np.testing.assert_array_equal(films.row(ids[-1]), matrix[-1])
     for ask in (
         lambda: films[ids[300], ids[0]],
@@ -381,7 +381,7 @@ def test_a_damaged_chunk_is_never_believed_and_its_repair_is_named(
         with pytest.raises(StoreError, match="similarities in row 0, column 1 is damaged") as error:
             ask()
     do_as_told(error.value)
-    films = engine.query.open(data)["embedding", 1930]
+    films = engine.open(data)["embedding", 1930]
     np.testing.assert_array_equal(films.row(ids[300]), matrix[300])
 
 
@@ -401,7 +401,7 @@ def test_a_damaged_group_is_said_to_be_damaged(
     path.unlink()
     if content is not None:
         path.write_bytes(content)
-    similarities = engine.query.open(data)
+    similarities = engine.open(data)
     with pytest.raises(StoreError, match=f"embedding 1930s: .*{what} is damaged") as error:
         similarities["embedding", 1930]
     assert len(similarities) == 6
@@ -429,7 +429,7 @@ def test_while_a_run_is_at_work_answers_are_right_or_not_yet(data: Path) -> None
     with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
         while process.poll() is None or not answers["right"]:
             try:
-                films = engine.query.open(data)["embedding", 1930]
+                films = engine.open(data)["embedding", 1930]
                 np.testing.assert_array_equal(films.row(ids[100]), matrix[100])
                 assert films[ids[3], ids[400]] == matrix[3, 400]
                 answers["right"] += 1
@@ -441,7 +441,7 @@ def test_while_a_run_is_at_work_answers_are_right_or_not_yet(data: Path) -> None
 
 def test_a_run_at_work_is_named(data: Path) -> None:
     chunks(data)["0/1"].unlink()
-    films = engine.query.open(data)["embedding", 1930]
+    films = engine.open(data)["embedding", 1930]
     told = f"a run is at work .*process {os.getpid()} on"
     with (
         locked(Store(str(data / "similarities.zarr"))),
@@ -461,7 +461,7 @@ def test_asking_writes_nothing(data: Path) -> None:
     try:
         for folder in folders:
             folder.chmod(0o555)
-        for films in engine.query.open(data).values():
+        for films in engine.open(data).values():
             films.similar_to(films.ids[0])
             assert films[films.ids[0], films.ids[-1]] == films.row(films.ids[0])[-1]
     finally:

@@ -1,7 +1,7 @@
 """Reading embeddings: the same ids and bits as ``json.load`` and numpy, or one sentence why not.
 
 The judge is always Python's own json module, with the rules of the notebook and the list of
-differences in `engine.reading` written out a second time, in the plainest way.
+differences in `engine.embeddings.reading` written out a second time, in the plainest way.
 """
 
 import hashlib
@@ -25,9 +25,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from engine.embeddings.parsing import parse_embeddings
+from engine.embeddings.reading import fingerprint, read_embeddings
 from engine.errors import InputError, shown
-from engine.parsing import parse_embeddings
-from engine.reading import fingerprint, read_embeddings
 
 ROOT = Path(__file__).resolve().parents[1]
 # A folder with embeddings/*/plots_*.json: the sample, or real data named in the environment.
@@ -413,7 +413,7 @@ def test_a_file_without_permission_is_refused() -> None:
     code = (
         "import os, pathlib, sys\n"
         "from engine.errors import InputError\n"
-        "from engine.reading import fingerprint, read_embeddings\n"
+        "from engine.embeddings.reading import fingerprint, read_embeddings\n"
         "if os.getuid() == 0: os.setuid(65534)\n"  # root may read whatever its mode
         "for read in (read_embeddings, fingerprint):\n"
         "    try: read(pathlib.Path(sys.argv[1]))\n"
@@ -443,7 +443,7 @@ def test_memory_is_the_matrix_and_little_more(tmp_path: Path) -> None:
     path = written(tmp_path, json.dumps(document).encode())
     code = (
         "import pathlib, sys\n"
-        "from engine.reading import read_embeddings\n"
+        "from engine.embeddings.reading import read_embeddings\n"
         "def kibibytes(field):\n"
         "    lines = open('/proc/self/status').read().splitlines()\n"
         "    return next(int(line.split()[1]) for line in lines if line.startswith(field))\n"

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from engine.record import Export, Record
+from engine.store.record import Export, Record
 
 RECORD = Record(
     n_films=300,

@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 from reference import films, put
 
 import engine
-from engine.blocks import Chunk
+from engine.data_folder import DecadeName
 from engine.errors import EngineError
-from engine.folder import DecadeName
-from engine.row_block import Films, cells, opened, rows, store_computed
-from engine.store import Store
-from engine.stored_decade import StoredDecade
+from engine.store.arrays import StoredDecade
+from engine.store.store import Store
+from engine.triangle.blocks import Chunk
+from engine.work.row_block import Films, cells, opened, rows, store_computed
 
 NAME = DecadeName("genres", "1990")
 N = 300  # two row-blocks, three chunks

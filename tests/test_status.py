@@ -10,8 +10,8 @@ from reference import films, output_path, put, stamps
 
 import engine
 from engine import DecadeStatus, EngineError
-from engine.lock import locked
-from engine.store import Store
+from engine.store.lock import locked
+from engine.store.store import Store
 
 N_PAIRS = 300 * 299 // 2
 

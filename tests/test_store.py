@@ -16,10 +16,10 @@ import zarr
 from reference import films, put, stamps
 
 import engine
+from engine.data_folder import DecadeName
 from engine.errors import DamagedError, StoreError
-from engine.folder import DecadeName
-from engine.record import Export
-from engine.store import Store
+from engine.store.record import Export
+from engine.store.store import Store
 
 NAME = DecadeName("genres", "1990")
 OTHER = DecadeName("genres", "2000")

@@ -15,12 +15,12 @@ from conftest import Listener
 from reference import films, notebook, output_path, outputs, put, stamps
 
 import engine
-from engine.blas import machine
-from engine.folder import DecadeName
-from engine.output import PartialOutput
-from engine.store import Store
-from engine.stored_decade import StoredDecade
-from engine.tasks import BlockTask, ReadTask, perform, perform_batch
+from engine.data_folder import DecadeName
+from engine.legacy_json.output import PartialOutput
+from engine.store.arrays import StoredDecade
+from engine.store.store import Store
+from engine.triangle.blas import machine
+from engine.work.tasks import BlockTask, ReadTask, perform, perform_batch
 
 NAME = DecadeName("genres", "1990")
 

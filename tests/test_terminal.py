@@ -17,7 +17,7 @@ from reference import films, put
 
 import engine
 from engine import DecadeStatus, DecadeSummary, Status, Summary
-from engine.folder import DecadeName
+from engine.data_folder import DecadeName
 from engine.terminal import TerminalProgress, size, status_table, summary_table, table
 
 APPROACHES = ("custom_genres", "embedding")
@@ -319,7 +319,7 @@ def test_where_the_cursor_cannot_go_up_there_are_no_bars(monkeypatch: pytest.Mon
 
 NOTEBOOK = """
 import engine
-from engine.terminal import TerminalProgress
+from engine.terminal.progress import TerminalProgress
 engine.run("data", workers=1, progress=TerminalProgress())
 """
 

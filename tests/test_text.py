@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.text import numbers_text, pair_prefix, pair_suffix, row_length, row_text
+from engine.legacy_json.text import numbers_text, pair_prefix, pair_suffix, row_length, row_text
 
 # Any text that UTF-8 can hold, and what json escapes more often than chance would have it.
 ids = st.one_of(

@@ -27,7 +27,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 # The engine is imported where it is used, so that the others do not carry it.
 if TYPE_CHECKING:
-    from engine.kernel import KernelName
+    from engine.triangle.kernel import KernelName
 
 
 class Stopwatch:
@@ -63,7 +63,7 @@ def read_orjson(source: Path) -> Read:
 
 def read_engine(source: Path) -> Read:
     """Read with the engine, which checks every number and hashes the file on the way."""
-    from engine.reading import read_embeddings
+    from engine.embeddings.reading import read_embeddings
 
     embeddings = read_embeddings(source)
     return embeddings.ids, embeddings.vectors
@@ -90,8 +90,8 @@ def compute_product(data: Path, out: Path, watch: Stopwatch) -> None:
 
 
 def _kernel(kernel: "KernelName", data: Path, out: Path, watch: Stopwatch) -> None:
-    from engine.blocks import Grid
-    from engine.kernel import similarities
+    from engine.triangle.blocks import Grid
+    from engine.triangle.kernel import similarities
 
     for source, target in decades(data, out):
         vectors = read(source)[1]
@@ -132,7 +132,7 @@ def text_orjson(data: Path, out: Path, watch: Stopwatch) -> None:
 
 def text_engine(data: Path, out: Path, watch: Stopwatch) -> None:
     """Write ids and values that are there with the engine's text functions."""
-    from engine.text import numbers_text, pair_prefix, pair_suffix, row_text
+    from engine.legacy_json.text import numbers_text, pair_prefix, pair_suffix, row_text
 
     for source, target in decades(data, out):
         ids, values = read(source)[0], read_pairs(_finished(data, target)).values

@@ -25,19 +25,22 @@ import google_crc32c
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import engine
-import engine.kernel
-import engine.reading
-import engine.store
-import engine.stored_decade
-import engine.text
+from engine.embeddings import reading
+from engine.legacy_json import text
+from engine.store.arrays import StoredDecade
+from engine.store.store import Store
+from engine.triangle import kernel
 
 STAGES: dict[str, list[tuple[Any, str]]] = {
-    "reading": [(engine.reading, "read_embeddings"), (engine.store.Store, "begin")],
-    "kernel": [(engine.kernel, "similarities")],
-    "zarr write": [(engine.stored_decade.StoredDecade, "write")],
-    "zarr read": [(engine.stored_decade.StoredDecade, "read")],
-    "number text": [(engine.text, "numbers_text")],
-    "assembly": [(engine.text, "row_text")],
+    "reading": [
+        (reading, "read_embeddings"),
+        (Store, "begin"),
+    ],
+    "kernel": [(kernel, "similarities")],
+    "zarr write": [(StoredDecade, "write")],
+    "zarr read": [(StoredDecade, "read")],
+    "number text": [(text, "numbers_text")],
+    "assembly": [(text, "row_text")],
     "checksum of the text": [(google_crc32c, "extend")],
     "file write": [(os, "pwrite")],
     "file sync": [(os, "fsync")],

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from engine.folder import DataFolder, DecadeName
-from engine.kernel import KernelName
-from engine.lock import holder
-from engine.plan import DecadeState, Settings, choose, look
-from engine.store import Store
+from engine.batch.plan import DecadeState, Settings, choose, look
+from engine.data_folder import DataFolder, DecadeName
+from engine.store.lock import holder
+from engine.store.store import Store
+from engine.triangle.kernel import KernelName
 
 
 @dataclass(frozen=True)

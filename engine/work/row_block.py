@@ -14,13 +14,13 @@ from itertools import accumulate, compress
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.blocks import Chunk, RowBlock, neighbours
+from engine.data_folder import DecadeName
 from engine.errors import EngineError
-from engine.folder import DecadeName
-from engine.kernel import similarities
-from engine.store import Store
-from engine.stored_decade import StoredDecade
-from engine.text import numbers_text, pair_prefix, pair_suffix, row_length, row_text
+from engine.legacy_json.text import numbers_text, pair_prefix, pair_suffix, row_length, row_text
+from engine.store.arrays import StoredDecade
+from engine.store.store import Store
+from engine.triangle.blocks import Chunk, RowBlock, neighbours
+from engine.triangle.kernel import similarities
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ from typing import Any
 
 import orjson
 
-from engine.blocks import Grid
-from engine.kernel import KernelName
+from engine.triangle.blocks import Grid
+from engine.triangle.kernel import KernelName
 
 
 @dataclass(frozen=True)

@@ -14,11 +14,11 @@ from typing import Any, SupportsIndex, TypeAlias, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.blocks import Chunk
+from engine.data_folder import DecadeName
 from engine.errors import DamagedError, NotComputedError, NotFoundError, StoreError, shown
-from engine.folder import DecadeName
-from engine.source import Source
-from engine.stored_decade import StoredDecade
+from engine.store.arrays import StoredDecade
+from engine.store.source import Source
+from engine.triangle.blocks import Chunk
 
 FilmId: TypeAlias = str | SupportsIndex
 """A film's id as the store has it, or the number that it is the text of."""

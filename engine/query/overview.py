@@ -10,9 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.blas import one_blas_thread
-from engine.decade import Decade
-from engine.folder import DecadeName
+from engine.data_folder import DecadeName
+from engine.query.decade import Decade
+from engine.triangle.blas import one_blas_thread
 
 FINE_BINS = 2**16
 """Bins in which quantiles are looked for."""

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NoReturn, cast
 
-from engine.decade import Decade
+from engine.data_folder import DataFolder, DecadeName, check_approach
 from engine.errors import (
     DamagedError,
     EngineError,
@@ -17,9 +17,9 @@ from engine.errors import (
     StoreError,
     shown,
 )
-from engine.folder import DataFolder, DecadeName, check_approach
-from engine.source import Source
-from engine.store import Store
+from engine.query.decade import Decade
+from engine.store.source import Source
+from engine.store.store import Store
 
 
 def open(  # noqa: A001

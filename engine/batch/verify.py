@@ -11,17 +11,17 @@ from pathlib import Path
 
 import google_crc32c
 
-from engine.blas import one_blas_thread
+from engine.batch.plan import choose
+from engine.data_folder import DataFolder, DecadeName
+from engine.embeddings.reading import fingerprint
 from engine.errors import DamagedError, EngineError, InputError
-from engine.folder import DataFolder, DecadeName
-from engine.output import checksum
-from engine.plan import choose
-from engine.pool import cpus, no_worker_left, perform_all, worth
+from engine.legacy_json.output import checksum
 from engine.progress import Progress
-from engine.reading import fingerprint
-from engine.record import Record
-from engine.row_block import cells, opened, rows
-from engine.store import Store
+from engine.store.record import Record
+from engine.store.store import Store
+from engine.triangle.blas import one_blas_thread
+from engine.work.pool import cpus, no_worker_left, perform_all, worth
+from engine.work.row_block import cells, opened, rows
 
 _SECONDS_PER_PAIR = 100e-9
 

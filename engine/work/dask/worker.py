@@ -10,11 +10,11 @@ from uuid import uuid4
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-import engine
-from engine.blas import machine
 from engine.errors import ClusterError, StoreError
-from engine.store import Store
-from engine.tasks import BlockTask, Result, perform
+from engine.store.store import Store
+from engine.triangle.blas import machine
+from engine.version import __version__
+from engine.work.tasks import BlockTask, Result, perform
 
 _at_work: Counter[str] = Counter()
 """Tasks that this process is performing now, by store."""
@@ -46,7 +46,7 @@ def site() -> Site:
     taken back under the feet of the others.
     """
     threadpool_limits(1, user_api="blas")
-    versions = f"engine {engine.__version__}, numpy {np.__version__}"
+    versions = f"engine {__version__}, numpy {np.__version__}"
     return Site(f"{versions}, distributed {version('distributed')}", machine())
 
 

@@ -10,14 +10,14 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from engine.blocks import RowBlock
+from engine.data_folder import DataFolder, DecadeName, select
+from engine.embeddings.reading import fingerprint
 from engine.errors import DamagedError, EngineError, InputError, StoreError
-from engine.folder import DataFolder, DecadeName, select
-from engine.kernel import KernelName
-from engine.output import PartialOutput
-from engine.reading import fingerprint
-from engine.record import Record
-from engine.store import Store
+from engine.legacy_json.output import PartialOutput
+from engine.store.record import Record
+from engine.store.store import Store
+from engine.triangle.blocks import RowBlock
+from engine.triangle.kernel import KernelName
 
 
 @dataclass(frozen=True)

@@ -15,14 +15,14 @@ from uuid import uuid4
 
 import joblib
 
-import engine
-from engine.cluster_backend import ClusterBackend, closed
-from engine.cluster_connection import connection, told
-from engine.cluster_worker import Site, look, perform_for, site
 from engine.errors import ClusterError
 from engine.progress import Progress
-from engine.store import Store
-from engine.tasks import BlockTask, Result
+from engine.store.store import Store
+from engine.version import __version__
+from engine.work.dask.backend import ClusterBackend, closed
+from engine.work.dask.connection import connection, told
+from engine.work.dask.worker import Site, look, perform_for, site
+from engine.work.tasks import BlockTask, Result
 
 _WORKER_SECONDS = 5
 """How long the first worker may take to appear."""
@@ -130,7 +130,7 @@ class Cluster:
         except OSError:
             raise
         except Exception as error:
-            difference = f"cannot run the engine ({error}); install {engine.__version__} there"
+            difference = f"cannot run the engine ({error}); install {__version__} there"
         if difference:
             raise ClusterError(f"{self.address}: the scheduler {difference}")
 
@@ -139,7 +139,7 @@ class Cluster:
         busy, unfit = "", []
         for worker, view in self.client.run(look, store, note, on_error="return").items():
             if isinstance(view, Exception):  # The engine is not there, or too old to be asked.
-                unfit.append(f"cannot run the engine ({view}); install {engine.__version__} there")
+                unfit.append(f"cannot run the engine ({view}); install {__version__} there")
             elif view.problem:
                 unfit.append(
                     f"cannot use the store {store} ({view.problem}); every machine must be able "

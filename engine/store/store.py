@@ -25,11 +25,11 @@ from zarr.core.buffer import default_buffer_prototype
 from zarr.core.sync import sync
 from zarr.errors import ContainsArrayError
 
+from engine.data_folder import DecadeName, can_be_decade
 from engine.errors import DamagedError, StoreError
-from engine.folder import DecadeName, can_be_decade
-from engine.record import Export, Record, digest
-from engine.remote import RemoteStore, checked, open_remote
-from engine.stored_decade import StoredDecade, create_arrays, open_arrays
+from engine.store.arrays import StoredDecade, create_arrays, open_arrays
+from engine.store.record import Export, Record, digest
+from engine.store.remote import RemoteStore, checked, open_remote
 
 FORMAT = 1
 """Version of what this file writes; a store of a higher version is left alone."""

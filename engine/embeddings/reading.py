@@ -1,7 +1,7 @@
 """Embeddings files in, as they stood at one moment.
 
-What a file holds is for `engine.parsing` to say; here it is opened, watched for changes while it
-is read, and fingerprinted.
+What a file holds is for `engine.embeddings.parsing` to say; here it is opened, watched for changes
+while it is read, and fingerprinted.
 """
 
 import hashlib
@@ -11,8 +11,8 @@ import time
 from io import BufferedReader
 from pathlib import Path
 
+from engine.embeddings.parsing import Embeddings, parse_embeddings, sentence
 from engine.errors import InputError
-from engine.parsing import Embeddings, parse_embeddings, sentence
 
 _ATTEMPTS = 4  # to read a file that changes meanwhile
 _CLOCK_TICK = 0.02  # seconds: files are stamped by a clock that moves every 4 to 10 ms

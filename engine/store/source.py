@@ -3,11 +3,11 @@
 import shlex
 from dataclasses import dataclass
 
+from engine.data_folder import DataFolder, DecadeName
 from engine.errors import DamagedError, StoreError
-from engine.folder import DataFolder, DecadeName
-from engine.lock import holder
-from engine.record import Record
-from engine.store import Store
+from engine.store.lock import holder
+from engine.store.record import Record
+from engine.store.store import Store
 
 
 @dataclass(frozen=True)

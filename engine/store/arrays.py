@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from zarr.codecs import BytesCodec, Crc32cCodec
 from zarr.core.sync import sync
 
-from engine.blocks import Chunk, Grid
+from engine.data_folder import DecadeName
 from engine.errors import DamagedError
-from engine.folder import DecadeName
-from engine.record import Record
+from engine.store.record import Record
+from engine.triangle.blocks import Chunk, Grid
 
 _VECTORS_CHUNK_BYTES = 2**21
 _NAMES = ("vectors", "similarities", "ids")

@@ -11,8 +11,8 @@ from typing import Any
 from distributed import Client, KilledWorker, Security
 from distributed.core import connect
 
-from engine.cluster_backend import NoWorkerLeftError
 from engine.errors import ClusterError
+from engine.work.dask.backend import NoWorkerLeftError
 
 _CONNECT_SECONDS = 5
 _CLOSE_SECONDS = 2

@@ -15,7 +15,7 @@ from typing import IO
 import portalocker
 
 from engine.errors import LockedError
-from engine.store import Store
+from engine.store.store import Store
 
 
 def lock_path(store: Store) -> Path:

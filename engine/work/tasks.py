@@ -19,15 +19,15 @@ from typing import cast
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.blas import machine, one_blas_thread
+from engine.data_folder import DecadeName
+from engine.embeddings.reading import read_embeddings
 from engine.errors import DamagedError, EngineError, InputError, shown
-from engine.folder import DecadeName
-from engine.kernel import KernelName
-from engine.output import PartialOutput
-from engine.reading import read_embeddings
-from engine.record import Record
-from engine.row_block import cells, opened, rows, store_computed
-from engine.store import Store
+from engine.legacy_json.output import PartialOutput
+from engine.store.record import Record
+from engine.store.store import Store
+from engine.triangle.blas import machine, one_blas_thread
+from engine.triangle.kernel import KernelName
+from engine.work.row_block import cells, opened, rows, store_computed
 
 NORM_TOLERANCE = 1e-3
 _LEAST_SQUARE = 1e-280

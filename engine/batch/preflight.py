@@ -5,10 +5,10 @@ import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
-from engine.blocks import CHUNK_CELLS
+from engine.batch.plan import DecadeState
 from engine.errors import EngineError
-from engine.plan import DecadeState
-from engine.store import Store
+from engine.store.store import Store
+from engine.triangle.blocks import CHUNK_CELLS
 
 _BYTES_PER_PAIR = 40
 """Of JSON, with ids of up to eight digits."""

@@ -8,16 +8,16 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from engine.batch.job import DecadeSummary, Job
+from engine.batch.plan import Settings, choose
+from engine.data_folder import DataFolder, DecadeName
 from engine.errors import EngineError
-from engine.folder import DataFolder, DecadeName
-from engine.job import DecadeSummary, Job
-from engine.kernel import KERNELS, KernelName
-from engine.lock import lock_path, locked
-from engine.plan import Settings, choose
-from engine.pool import cpus, no_worker_left, sweep_after
 from engine.progress import Progress
-from engine.store import Store
-from engine.tasks import BlockTask, Result
+from engine.store.lock import lock_path, locked
+from engine.store.store import Store
+from engine.triangle.kernel import KERNELS, KernelName
+from engine.work.pool import cpus, no_worker_left, sweep_after
+from engine.work.tasks import BlockTask, Result
 
 
 @dataclass(frozen=True)
@@ -170,7 +170,7 @@ def _cluster(
         yield None
         return
     try:
-        from engine.cluster import connected  # Dask takes a second to import.
+        from engine.work.dask.cluster import connected  # Dask takes a second to import.
     except ImportError as error:
         raise EngineError(f'--dask needs more packages ({error}): pip install ".[dask]"') from None
     with connected(address, store, progress) as cluster:

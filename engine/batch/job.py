@@ -9,16 +9,16 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from engine.blas import machine
+from engine.batch.plan import DecadeState, Settings, look
+from engine.batch.preflight import check_output, short_of_space
+from engine.data_folder import DataFolder, DecadeName
 from engine.errors import EngineError, WorkersDiedError
-from engine.folder import DataFolder, DecadeName
-from engine.plan import DecadeState, Settings, look
-from engine.pool import TerminatedWorkerError, batches, perform_all, worth
-from engine.preflight import check_output, short_of_space
 from engine.progress import Progress
-from engine.record import Export, Record
-from engine.store import Store
-from engine.tasks import NORM_TOLERANCE, BlockTask, ReadTask, Result, perform, perform_batch
+from engine.store.record import Export, Record
+from engine.store.store import Store
+from engine.triangle.blas import machine
+from engine.work.pool import TerminatedWorkerError, batches, perform_all, worth
+from engine.work.tasks import NORM_TOLERANCE, BlockTask, ReadTask, Result, perform, perform_batch
 
 _MOST_DEATHS = 3
 _MOST_REREADS = 2

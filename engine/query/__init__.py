@@ -1,0 +1,1 @@
+"""Questions to the store: a pair, a film's row, its nearest films, a whole decade."""

@@ -1,0 +1,1 @@
+"""A Dask cluster instead of worker processes of this machine."""
