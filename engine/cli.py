@@ -62,11 +62,15 @@ def parser() -> argparse.ArgumentParser:
     add(
         "--kernel",
         choices=KERNELS,
-        default="dot",
         help="dot: bit for bit the notebook's value; gemm: faster, within 2e-15 of it "
-        "(default: %(default)s)",
+        "(default: what the store has; dot for what is new)",
     )
-    add("--normalize", action="store_true", help="scale every vector to unit length first")
+    add(
+        "--normalize",
+        action="store_const",
+        const=True,
+        help="scale every vector to unit length first (default: as the store has it)",
+    )
     only = parser.add_mutually_exclusive_group()
     only.add_argument("--compute-only", action="store_true", help="fill the store, write no JSON")
     only.add_argument(

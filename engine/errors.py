@@ -32,10 +32,14 @@ class NotFoundError(EngineError, KeyError):
 
 
 class DamagedError(Exception):
-    """A part of the store is missing or does not match its checksum; the text says which.
+    """A part of the store is proven not to be what was written there; the text says which.
 
-    For the engine alone: whoever catches it computes that part again, or makes a sentence of it.
+    For the engine alone: whoever catches it makes that part again, or makes a sentence of it.
     """
+
+
+class OldFormatError(DamagedError):
+    """A part of the store was written in an older format, which proves less."""
 
 
 class InputError(ValueError):

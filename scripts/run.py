@@ -41,7 +41,7 @@ def start_fork_server() -> bool:
     os.environ["PYTHONSAFEPATH"] = "1"
     # Not `engine`: where it looks may be another one.
     forkserver.set_forkserver_preload(
-        ["google_crc32c", "joblib", "orjson", "threadpoolctl", "zarr"]
+        ["google_crc32c", "joblib", "orjson", "threadpoolctl"]
     )
     try:
         for stream in range(3):

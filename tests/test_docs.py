@@ -26,7 +26,7 @@ DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
 NAMES = [str(path.relative_to(ROOT)) for path in DOCUMENTS]
 README = (ROOT / "README.md").read_text()
 ERRORS = (ROOT / "docs" / "errors.md").read_text()
-SOURCES = sorted([*ROOT.glob("engine/*.py"), *ROOT.glob("scripts/**/*.py")])
+SOURCES = sorted([*ROOT.glob("engine/**/*.py"), *ROOT.glob("scripts/**/*.py")])
 ONE_LINERS = re.findall(r"^python3 -m venv .*$", README, re.MULTILINE)
 NEEDED = {"scripts/plot.py": "matplotlib", "dask ": "distributed"}
 """What a command needs that is an extra, by the words it begins with or runs."""

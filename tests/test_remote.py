@@ -13,7 +13,7 @@ from clusters import SECRETS, Bucket, Outcome, free_port, needs, run, within
 from reference import expected, films, outputs, put
 
 from engine.errors import StoreError
-from engine.store.remote import checked, masked
+from engine.store.location import checked, masked
 from engine.store.store import Store
 
 URL = "s3://films/similarities.zarr"

@@ -5,14 +5,14 @@ what is missing; when something was lost on the way (a worker was killed, a stor
 damaged), the next round looks again.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from engine.batch.plan import DecadeState, Settings, look
+from engine.batch.plan import DecadeState, Settings, contradiction, look
 from engine.batch.preflight import check_output, short_of_space
 from engine.data_folder import DataFolder, DecadeName
-from engine.errors import EngineError, WorkersDiedError
+from engine.errors import DamagedError, EngineError, WorkersDiedError
 from engine.progress import Progress
 from engine.store.record import Export, Record
 from engine.store.store import Store
@@ -91,29 +91,77 @@ class Job:
     def _look(self) -> None:
         names = [name for name, summary in self.summaries.items() if not summary.error]
         states = look(self.folder, self.store, names, self.settings, input_needed=self.compute)
+        if self.rounds == 0:
+            if error := contradiction(states):
+                raise EngineError(error)
+            self._say_settings(states)
+            if self.compute:
+                self._say_notes(states)
         self.states = {state.name: state for state in states}
         for state in states:
-            summary = self.summaries[state.name]
-            if state.error:
-                self._fail(state.name, state.error)
-            elif not self.compute and not state.computed:
-                what = state.note or f"{state.name}: is not computed yet"
-                self._fail(state.name, f"{what}; run without --export-only")
-            elif self.export and not state.exported:
-                try:
-                    check_output(state.output)
-                except EngineError as error:
-                    self._fail(state.name, str(error))
-            if state.note and state.name in self.states:
-                self.progress.message(f"{state.note}: it is read and computed again")
-            if self.rounds == 0:
-                summary.pairs_resumed = state.pairs_stored
-                summary.up_to_date = state.computed and (state.exported or not self.export)
-            if state.record:
-                self._introduce(state, state.record)
-                # What a killed worker had finished, and could not tell.
-                lost = state.pairs_stored - summary.pairs_resumed - summary.pairs_computed
-                summary.pairs_computed += max(0, lost)
+            self._judge(state)
+
+    def _judge(self, state: DecadeState) -> None:
+        name, summary = state.name, self.summaries[state.name]
+        if state.error:
+            self._fail(name, state.error)
+        elif not self.compute and not state.computed:
+            what = state.note or f"{name}: is not computed yet"
+            self._fail(name, f"{what}; run without --export-only")
+        elif self.export and not state.exported:
+            try:
+                check_output(state.output)
+            except EngineError as error:
+                self._fail(name, str(error))
+        if self.rounds == 0:
+            summary.pairs_resumed = state.pairs_stored
+            summary.up_to_date = state.computed and (state.exported or not self.export)
+        if name not in self.states:
+            return
+        try:
+            if not summary.up_to_date:
+                self.store.sweep(name)
+            if state.record and state.damaged_metadata:
+                self.store.mend_metadata(state.record)
+                parts = ", ".join(state.damaged_metadata)
+                self.progress.message(
+                    f"{self.store.location}: {name}: the metadata of {parts} were damaged and are "
+                    "written again"
+                )
+        except OSError as error:
+            self._fail(name, _reason(error, Path(self.store.location)))
+            return
+        if state.record:
+            self._introduce(state, state.record)
+            # What a killed worker had finished, and could not tell.
+            lost = state.pairs_stored - summary.pairs_resumed - summary.pairs_computed
+            summary.pairs_computed += max(0, lost)
+
+    def _say_settings(self, states: Iterable[DecadeState]) -> None:
+        """Say which settings are taken from the store though nobody asked for them."""
+        taken: dict[str, list[DecadeState]] = {}
+        for state in states:
+            options = []
+            if self.settings.kernel is None and state.kernel != "dot":
+                options.append(f"--kernel {state.kernel}")
+            if self.settings.normalize is None and state.normalize:
+                options.append("--normalize")
+            if options:
+                taken.setdefault(" ".join(options), []).append(state)
+        for words, those in taken.items():
+            self.progress.message(f"{_names(those)}: with {words}, as the store has it")
+
+    def _say_notes(self, states: Iterable[DecadeState]) -> None:
+        """Say what does not count any more; of a store of an older format in one sentence."""
+        of_old_format = [state for state in states if state.old_format]
+        for state in states:
+            if state.note and state not in of_old_format[1:]:
+                more = of_old_format[1:] if state.old_format else []
+                others = f" (as were {len(more)} more decades)" if more else ""
+                what = (
+                    "it is read and computed again" if state.obsolete else "its input is read again"
+                )
+                self.progress.message(f"{state.note}{others}: {what}")
 
     def _introduce(self, state: DecadeState, record: Record) -> None:
         summary = self.summaries[state.name]
@@ -158,8 +206,8 @@ class Job:
                 self.store.location,
                 state.name,
                 state.input,
-                self.settings.kernel,
-                self.settings.normalize,
+                state.kernel,
+                state.normalize,
             )
             for state in unread
         ]
@@ -171,12 +219,32 @@ class Job:
             if result.error or result.record is None:
                 self._fail(name, result.error or "", result.details)
                 continue
-            grid = result.record.grid
-            state = replace(
-                self.states[name], record=result.record, missing=tuple(range(grid.n_row_blocks))
-            )
+            try:
+                state = self._take(self.states[name], result.record)
+            except OSError as error:
+                self._fail(name, _reason(error, Path(self.store.location)))
+                continue
+            assert state.record is not None
             self.states[name] = state
-            self._introduce(state, result.record)
+            summary = self.summaries[name]
+            summary.pairs_resumed = max(0, state.pairs_stored - summary.pairs_computed)
+            self._introduce(state, state.record)
+
+    def _take(self, state: DecadeState, record: Record) -> DecadeState:
+        """Make what was read of a decade count, with what was computed from the same before."""
+        try:
+            before = self.store.record(state.name)
+        except DamagedError:
+            before = None
+        if state.obsolete:
+            self.store.forget_chunks(state.name)
+        found = state.with_record(record, self.store)
+        if before and before.identity == record.identity:
+            record = replace(record, machine=before.machine, export=before.export)
+        elif found.chunks:
+            record = replace(record, machine="an unknown machine")
+        self.store.write_record(state.name, record)
+        return replace(found, record=record)
 
     def _send(self, away: Callable[[Iterable[BlockTask]], Iterator[Result]]) -> None:
         """Have other machines compute what is missing; exporting is for the next round."""
@@ -286,8 +354,7 @@ class Job:
             if name in self.states:
                 self.rereads[name] = self.rereads.get(name, 0) + 1
                 self.states.pop(name)
-                self.store.forget(name)
-                self.progress.message(f"{result.error}: the decade is read and computed again")
+                self.progress.message(f"{result.error}: its input is read again")
             self.again = True
             self.sent = False
         elif result.error:
@@ -329,13 +396,18 @@ class Job:
                 "out; what was finished is in the store: run the command again with fewer "
                 "--workers, or with more memory"
             ) from None
-        self.store.sweep()  # All workers are gone; one may have been writing.
         self.workers = max(1, self.workers - 1)
         self.progress.message(
             "a worker process was killed, probably because memory ran out; going on with "
             f"{self.workers}"
         )
         self.again = True
+
+
+def _names(states: Sequence[DecadeState]) -> str:
+    """Name the first of some decades, and say how many more there are."""
+    more = f" and {len(states) - 1} more" if len(states) > 1 else ""
+    return f"{states[0].name}{more}"
 
 
 def _reason(error: OSError, path: Path) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from engine.data_folder import DataFolder, DecadeName, select
 from engine.embeddings.reading import fingerprint
-from engine.errors import DamagedError, EngineError, InputError, StoreError
+from engine.errors import DamagedError, EngineError, InputError, OldFormatError, StoreError
 from engine.legacy_json.output import PartialOutput
 from engine.store.record import Record
 from engine.store.store import Store
@@ -22,10 +22,12 @@ from engine.triangle.kernel import KernelName
 
 @dataclass(frozen=True)
 class Settings:
-    """What a run makes of its inputs, as far as it changes what comes out."""
+    """What a run is asked to make of its inputs, as far as it changes what comes out."""
 
-    kernel: KernelName = "dot"
-    normalize: bool = False
+    kernel: KernelName | None = None
+    """None: what the store has; ``"dot"`` for what is new."""
+    normalize: bool | None = None
+    """None: what the store has; False for what is new."""
     min_similarity: float | None = None
 
 
@@ -36,14 +38,25 @@ class DecadeState:
     name: DecadeName
     input: Path
     output: Path
+    kernel: KernelName = "dot"
+    """With which its similarities are, or will be, computed."""
+    normalize: bool = False
     record: Record | None = None
     """None: its embeddings are to be read (again)."""
     chunks: frozenset[tuple[int, int]] = frozenset()
-    """The chunks of similarities that are stored."""
+    """The chunks of similarities that are proven to be stored."""
     exported: bool = False
     """The output is there, unchanged, and made from this record with these settings."""
+    obsolete: bool = False
+    """What the store holds of it is to be deleted, as none of it counts any more."""
+    damaged_metadata: tuple[str, ...] = ()
+    """Parts whose metadata are damaged, and are to be written again."""
     note: str = ""
-    """Why what was stored does not count, for a person."""
+    """What is wrong with what was stored, for a person."""
+    old_format: bool = False
+    """The note is that it was stored in an older format."""
+    conflict: str = ""
+    """The option that contradicts what the store has computed, and what that is."""
     error: str = ""
     """Why nothing can be done."""
     missing: tuple[int, ...] = field(default=(), repr=False)
@@ -67,12 +80,7 @@ class DecadeState:
         if not self.missing:
             return self.n_pairs
         grid = self.record.grid
-        return sum(
-            chunk.n_pairs
-            for row in range(grid.n_row_blocks)
-            for chunk in grid.chunks(row)
-            if (row, chunk.column) in self.chunks
-        )
+        return sum(grid.chunk(row, column).n_pairs for row, column in self.chunks)
 
     def fresh(self, row_block: int) -> bool:
         """Whether nothing of a row-block is stored."""
@@ -93,6 +101,22 @@ class DecadeState:
             self.record.output_identity(settings.min_similarity),
             self.record.grid.n_row_blocks,
         )
+
+    def with_record(self, record: Record, store: Store) -> "DecadeState":
+        """Take a record for that of the decade, and see which chunks belong to it.
+
+        Raises
+        ------
+        OSError
+            When it cannot be known.
+        """
+        chunks = store.open(self.name, record).chunks()
+        missing = tuple(
+            row
+            for row in range(record.grid.n_row_blocks)
+            if any((row, chunk.column) not in chunks for chunk in record.grid.chunks(row))
+        )
+        return replace(self, record=record, chunks=chunks, missing=missing)
 
 
 def choose(
@@ -157,7 +181,13 @@ def look(
 def _look(
     folder: DataFolder, store: Store, name: DecadeName, settings: Settings, input_needed: bool
 ) -> DecadeState:
-    state = DecadeState(name, folder.input(name), folder.output(name))
+    state = DecadeState(
+        name,
+        folder.input(name),
+        folder.output(name),
+        settings.kernel or "dot",
+        bool(settings.normalize),
+    )
     there = state.input.exists()
     if not there and input_needed:
         return replace(
@@ -166,42 +196,112 @@ def _look(
             f"forget it with --restart --approach {name.approach} --decade {name.decade}",
         )
     try:
-        record = store.record(name)
+        record = None
+        try:
+            record = _proven_record(store, name)
+        except DamagedError as error:
+            state = replace(
+                state,
+                note=f"{store.location}: {name}: {error}",
+                old_format=isinstance(error, OldFormatError),
+            )
+        found = fingerprint(state.input) if there else record.input_sha256 if record else ""
         if record is None:
-            return state
-        found = fingerprint(state.input) if there else record.input_sha256
-    except DamagedError as error:
-        return replace(state, note=f"{store.location}: {name}: {error} is damaged")
+            return _unread(state, store, settings, found)
+        if found != record.input_sha256:
+            return replace(
+                state,
+                kernel=settings.kernel or record.kernel,
+                normalize=record.normalize if settings.normalize is None else settings.normalize,
+                obsolete=True,
+                note=f"{state.input}: has changed since it was read",
+            )
+        return _read(state, store, settings, record, proof=input_needed)
     except (InputError, StoreError) as error:
         return replace(state, error=str(error))
-    note = _outdated(state, record, found, settings)
-    if note:
-        return replace(state, note=note)
-    chunks = store.chunks(name)
-    missing = tuple(
-        row
-        for row in range(record.grid.n_row_blocks)
-        if any((row, chunk.column) not in chunks for chunk in record.grid.chunks(row))
-    )
-    exported = _is_exported(state.output, record, settings)
-    if missing or not exported:
-        try:
-            store.open(name)
-        except DamagedError as error:
-            return replace(state, note=f"{store.location}: {name}: {error} is damaged")
+    except OSError as error:
+        where = error.filename or store.location
+        return replace(state, error=f"{where}: {error.strerror or error} ({name})")
+    except MemoryError:
+        return replace(state, error=f"{name}: not enough memory to look at what is stored")
+
+
+def _proven_record(store: Store, name: DecadeName) -> Record | None:
+    """Read the record of a decade, and the ids, by which its number of films is proven."""
+    record = store.record(name)
+    if record is not None:
+        _ = store.open(name, record).ids
+    return record
+
+
+def _unread(state: DecadeState, store: Store, settings: Settings, input_sha256: str) -> DecadeState:
+    """Judge a decade without a record; what was computed may count when its input is read again."""
+    known = store.recognize(state.name, input_sha256)
+    if known is None:
+        return replace(state, obsolete=True)
+    kernel, normalize = known
     return replace(
-        state, record=record, chunks=frozenset(chunks), missing=missing, exported=exported
+        state, kernel=kernel, normalize=normalize, conflict=_conflict(settings, kernel, normalize)
     )
 
 
-def _outdated(state: DecadeState, record: Record, found: str, settings: Settings) -> str:
-    if found != record.input_sha256:
-        return f"{state.input}: has changed since it was read"
-    if record.kernel != settings.kernel:
-        return f"{state.name}: was computed with --kernel {record.kernel}"
-    if record.normalize != settings.normalize:
-        return f"{state.name}: was computed with{'' if record.normalize else 'out'} --normalize"
+def _read(
+    state: DecadeState, store: Store, settings: Settings, record: Record, *, proof: bool
+) -> DecadeState:
+    """Judge a decade that was read, from the very input that is there now."""
+    conflict = _conflict(settings, record.kernel, record.normalize)
+    state = replace(state, kernel=record.kernel, normalize=record.normalize, conflict=conflict)
+    judged = state.with_record(record, store)
+    if conflict and not judged.chunks:  # Nothing is lost.
+        return replace(
+            state,
+            kernel=settings.kernel or record.kernel,
+            normalize=record.normalize if settings.normalize is None else settings.normalize,
+            conflict="",
+            obsolete=True,
+            note=f"{state.name}: was read for other settings",
+        )
+    judged = replace(
+        judged,
+        exported=_is_exported(state.output, record, settings),
+        damaged_metadata=tuple(store.damaged_metadata(record)),
+    )
+    if proof and not judged.exported:  # What is finished has no use for its vectors.
+        try:
+            store.open(state.name, record).check_vectors()
+        except DamagedError as error:
+            return replace(state, note=f"{store.location}: {state.name}: {error}")
+    return judged
+
+
+def _conflict(settings: Settings, kernel: KernelName, normalize: bool) -> str:
+    if settings.kernel not in (None, kernel):
+        return f"--kernel {settings.kernel} contradicts the store, which has --kernel {kernel}"
+    if settings.normalize not in (None, normalize):
+        return (
+            "--normalize contradicts the store, which has no --normalize"
+            if settings.normalize
+            else "normalize=False contradicts the store, which has --normalize"
+        )
     return ""
+
+
+def contradiction(states: Iterable[DecadeState]) -> str:
+    """Say which option contradicts what is computed, and what it would cost; empty when none does.
+
+    What was computed is never deleted because an option was given or forgotten.
+    """
+    against = [state for state in states if state.conflict]
+    if not against:
+        return ""
+    pairs = sum(state.pairs_stored for state in against)
+    decades = str(against[0].name) + (f" and {len(against) - 1} more" if len(against) > 1 else "")
+    # Without a record it is known that there are pairs, not how many.
+    deleted = f"{pairs:,} computed pairs" if pairs else "what is computed"
+    return (
+        f"{against[0].conflict} for {decades}: leave the option out to keep that, or add --restart "
+        f"to delete {deleted} and compute anew"
+    )
 
 
 def _is_exported(output: Path, record: Record, settings: Settings) -> bool:

@@ -44,8 +44,8 @@ def run(
     dask: str | None = None,
     approaches: Sequence[str] | None = None,
     decades: Sequence[str] | None = None,
-    kernel: KernelName = "dot",
-    normalize: bool = False,
+    kernel: KernelName | None = None,
+    normalize: bool | None = None,
     min_similarity: float | None = None,
     compute: bool = True,
     export: bool = True,
@@ -74,9 +74,10 @@ def run(
         Only these; all by default. Decades are years, for instance ``["1990", "2000"]``.
     kernel
         ``"dot"``: bit for bit the value of ``a @ b``; ``"gemm"``: faster, within 2e-15 of it
-        (for vectors of unit length).
+        (for vectors of unit length). By default what the store has; ``"dot"`` for what is new.
     normalize
-        Scale every vector to unit length first.
+        Scale every vector to unit length first. By default as the store has it; no for what is
+        new.
     min_similarity
         Export only pairs at or above; all by default.
     compute
@@ -109,7 +110,7 @@ def run(
     >>> summary.ok  # doctest: +SKIP
     True
     """
-    if kernel not in KERNELS:
+    if kernel is not None and kernel not in KERNELS:
         raise ValueError(f"kernel must be one of {', '.join(KERNELS)}, not {kernel!r}")
     if not (compute or export):
         raise ValueError("there is nothing to do without compute and without export")
@@ -139,8 +140,8 @@ def run(
         if export and lock_path(place) != lock_path(usual):
             # Runs on two stores must not write the same outputs.
             held.enter_context(locked(usual, "these outputs"))
-        place.create()
-        place.sweep()
+        if place.create():
+            progress.message(f"{place.location}: its metadata were damaged and are written again")
         if restart:
             names = _forget(folder, place, names, progress)
         with no_worker_left(), _cluster(dask if compute else None, place, progress) as away:

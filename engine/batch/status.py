@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from engine.batch.plan import DecadeState, Settings, choose, look
+from engine.batch.plan import DecadeState, Settings, choose, contradiction, look
 from engine.data_folder import DataFolder, DecadeName
 from engine.store.lock import holder
 from engine.store.store import Store
@@ -64,8 +64,8 @@ def status(
     store: str | os.PathLike[str] | None = None,
     approaches: Sequence[str] | None = None,
     decades: Sequence[str] | None = None,
-    kernel: KernelName = "dot",
-    normalize: bool = False,
+    kernel: KernelName | None = None,
+    normalize: bool | None = None,
     min_similarity: float | None = None,
 ) -> Status:
     """Say what is done and what a run with the same arguments would do.
@@ -125,7 +125,7 @@ def _status(state: DecadeState, settings: Settings) -> DecadeStatus:
         output_pairs=export.n_pairs if export else None,
         min_similarity=_min_similarity(state),
         next=_next(state),
-        reason=state.error or state.note,
+        reason=state.error or contradiction([state]) or state.note,
     )
 
 
@@ -136,7 +136,7 @@ def _min_similarity(state: DecadeState) -> float | None:
 
 
 def _next(state: DecadeState) -> str:
-    if state.error:
+    if state.error or state.conflict:
         return "fail"
     if state.record is None:
         return "read"

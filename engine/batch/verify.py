@@ -154,16 +154,20 @@ def _record(folder: DataFolder, store: Store, name: DecadeName) -> tuple[list[st
         record = store.record(name)
         if record is None:
             return [f"{store.location}: {name}: is not in the store"], None
-        stored = store.open(name)
+        stored = store.open(name, record)
         _ = stored.ids, stored.vectors  # Reading them is what verifies them.
     except DamagedError as error:
-        return [f"{store.location}: {name}: {error} is damaged"], None
+        return [f"{store.location}: {name}: {error}"], None
+    problems = [
+        f"{store.location}: {name}: the metadata of {part} are damaged"
+        for part in store.damaged_metadata(record)
+    ]
     try:
         if fingerprint(folder.input(name)) != record.input_sha256:
-            return [f"{folder.input(name)}: has changed since it was read"], record
+            problems.append(f"{folder.input(name)}: has changed since it was read")
     except InputError as error:
-        return [str(error)], record
-    return [], record
+        problems.append(str(error))
+    return problems, record
 
 
 def _output(output: Path, record: Record, verified: list[Verified]) -> Iterator[str]:

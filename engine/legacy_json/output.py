@@ -23,6 +23,8 @@ from typing import cast
 
 import google_crc32c
 
+from engine.store.local import sync_folder
+
 _HEADER = 64
 _SLOT = struct.Struct("<qqq")  # length + 1, checksum + 1, pairs of the text; 0: not known yet
 _SLOT_SIZE = _SLOT.size + 4  # and a checksum of its own: all other places follow from a length
@@ -212,11 +214,7 @@ class PartialOutput:
     def appear(self) -> None:
         """Give the finished text its final name."""
         os.replace(self.text, self.final)
-        folder = os.open(self.final.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        sync_folder(self.final.parent)
         self.lengths.unlink(missing_ok=True)
 
 

@@ -9,7 +9,7 @@ import difflib
 from collections.abc import Iterator
 from functools import lru_cache
 from itertools import groupby
-from typing import Any, SupportsIndex, TypeAlias, cast
+from typing import SupportsIndex, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,6 +47,7 @@ class Decade:
             raise self._damaged(str(error)) from None
         # Asking for pair after pair mostly comes back to the same chunks.
         self._chunk = lru_cache(_CHUNKS_KEPT)(self._read_chunk)
+        self._checksums: dict[int, dict[int, int]] = {}
 
     @property
     def name(self) -> DecadeName:
@@ -76,7 +77,7 @@ class Decade:
     @property
     def n_pairs_computed(self) -> int:
         """Number of pairs that are in the store now."""
-        there = self._store.chunks(self.name)
+        there = self._stored.chunks()
         return sum(c.n_pairs for c in self._stored.expected() if (c.row, c.column) in there)
 
     def __len__(self) -> int:
@@ -146,13 +147,22 @@ class Decade:
         array([       nan, 0.78493133, 0.74890063])
         """
         i = self._position(film)
-        row = self._read_row(i)
-        if np.isnan(row).sum() > 1:
-            there = self._store.chunks(self.name)
-            if all((chunk.row, chunk.column) in there for chunk in self._chunks_of_row(i)):
-                row = self._read_row(i)  # Computed meanwhile, or NaN by itself.
-            elif not partial:
-                raise self._not_computed(f"those of film {shown(_text(film))} are not all there")
+        row = np.full(len(self), np.nan)
+        for chunk in self._chunks_of_row(i):
+            try:
+                values = self._chunk(chunk)
+            except NotComputedError:
+                if partial:
+                    continue
+                raise self._not_computed(
+                    f"those of film {shown(_text(film))} are not all there"
+                ) from None
+            if chunk.start <= i < chunk.stop:
+                first = max(i + 1, chunk.left)
+                row[first : chunk.right] = values[i - chunk.start, first - chunk.left :]
+            if chunk.left <= i < chunk.right:
+                last = min(i, chunk.stop)
+                row[chunk.start : last] = values[: last - chunk.start, i - chunk.left]
         return row
 
     def similar_to(
@@ -218,13 +228,13 @@ class Decade:
         427476 9678195
         5798548 7538851
         """
-        there = self._store.chunks(self.name)
+        there = self._stored.chunks()
         expected = list(self._stored.expected())
         present = [chunk for chunk in expected if (chunk.row, chunk.column) in there]
         if len(present) < len(expected) and not partial:
             raise self._not_computed("not all are there")
         for _, row in groupby(present, key=lambda chunk: chunk.row):
-            block = [(chunk, self._verified(chunk)) for chunk in row]
+            block = [(chunk, self._proven(chunk)) for chunk in row]
             self._check_unchanged()
             yield from block
 
@@ -242,54 +252,41 @@ class Decade:
             hint = f"; did you mean {' or '.join(map(shown, close))}?"
         return NotFoundError(f"{self.name}: there is no film '{shown(film)}'{hint}")
 
-    def _read_row(self, i: int) -> NDArray[np.float64]:
-        matrix = self._stored.arrays["similarities"]
-        row = np.full(len(self), np.nan)
-        try:
-            # zarr reads and verifies the chunks of a selection side by side.
-            row[i + 1 :] = cast("NDArray[Any]", matrix[i, i + 1 :])
-            row[:i] = cast("NDArray[Any]", matrix[:i, i])
-        except OSError:
-            raise
-        except Exception:
-            self._check_unchanged()
-            for chunk in self._chunks_of_row(i):
-                if self._stored.read(chunk) is None:
-                    raise self._damaged_chunk(chunk) from None
-            raise
-        self._check_unchanged()
-        return row
-
     def _chunks_of_row(self, i: int) -> list[Chunk]:
         row, column = i // self._grid.height, i // self._grid.width
         above = [self._grid.chunk(k, column) for k in range(row)]
         return above + list(self._grid.chunks(row))
 
     def _read_chunk(self, chunk: Chunk) -> NDArray[np.float64]:
-        values = self._verified(chunk)
+        values = self._proven(chunk)
         self._check_unchanged()
         return values
 
-    def _verified(self, chunk: Chunk) -> NDArray[np.float64]:
-        values = self._stored.read(chunk)
-        if values is not None and np.isnan(values).all():
-            if (chunk.row, chunk.column) not in self._store.chunks(self.name):
-                raise self._not_computed("this is not among them")
-            values = self._stored.read(chunk)  # Computed meanwhile, or NaN by itself.
+    def _proven(self, chunk: Chunk) -> NDArray[np.float64]:
+        if chunk.column not in self._checksums.get(chunk.row, {}):
+            self._checksums[chunk.row] = self._stored.checksums(chunk.row)
+        checksum = self._checksums[chunk.row].get(chunk.column)
+        if checksum is None:
+            self._check_unchanged()
+            raise self._not_computed("this is not among them")
+        values = self._stored.read(chunk, checksum)
         if values is None:
-            raise self._damaged_chunk(chunk)
+            self._check_unchanged()
+            raise self._damaged(
+                f"the chunk of similarities in row {chunk.row}, column {chunk.column} is damaged"
+            )
         return values
 
     def _check_unchanged(self) -> None:
-        # After reading: a run deletes the record before it changes anything that is stored.
+        # What was read belongs to the record with which it was opened; the store may hold another.
         try:
             record = self._store.record(self.name)
         except DamagedError:
             record = None
         if record is None or record.identity != self._identity:
             raise StoreError(
-                f"{self._store.location}: {self.name} was begun again since it was "
-                "opened, from another input or with other settings; open it again"
+                f"{self._store.location}: {self.name} was restarted since it was opened, from "
+                "another input or with other settings; open it again"
             )
 
     def _per_cent(self) -> str:
@@ -302,15 +299,11 @@ class Decade:
         return NotComputedError(
             f"{self._store.location}: {self.name}: {self.n_pairs:,} pairs"
             f"{self._per_cent()}, and {what}; "
-            f"{self._source.remedy(self.name, self._stored.record)}"
+            f"{self._source.remedy(self.name)}"
         )
 
-    def _damaged_chunk(self, chunk: Chunk) -> StoreError:
-        where = f"in row {chunk.row}, column {chunk.column}"
-        return self._damaged(f"the chunk of similarities {where}")
-
     def _damaged(self, what: str) -> StoreError:
-        return self._source.damaged(self.name, what, self._stored.record)
+        return self._source.damaged(self.name, what)
 
 
 def _text(film: object) -> str:

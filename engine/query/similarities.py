@@ -63,7 +63,7 @@ def open(  # noqa: A001
     [('20489406', 0.8705253...), ('1837043', 0.8484685...)]
     """
     folder = DataFolder(Path(data))
-    place = Store(str(folder.default_store if store is None else store), read_only=True)
+    place = Store(str(folder.default_store if store is None else store))
     source = Source(folder, place)
     if not place.exists():
         raise NotComputedError(f"{place.location}: there is no store yet; {source.remedy()}")

@@ -1,95 +1,78 @@
-"""The arrays of one decade in the store: made, opened, read and written chunk by chunk.
+"""The arrays of one decade in the store, read and written chunk by chunk.
 
-What was not written as `create_arrays` writes it, or does not match its checksum any more, is
-never taken for a value.
+A chunk of similarities counts when the row of checksums of its row-block holds its checksum; the
+row counts when its seal proves that it belongs to this record and this row-block. Vectors and ids
+count when they have the SHA-256 that the record holds. Whatever else is found was damaged, moved
+here from elsewhere, or written by a process of an earlier run that nobody knows of any more.
 """
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
-import zarr
 from numpy.typing import NDArray
-from zarr.codecs import BytesCodec, Crc32cCodec
-from zarr.core.sync import sync
 
 from engine.data_folder import DecadeName
 from engine.errors import DamagedError
+from engine.store import encoding, metadata
 from engine.store.record import Record
-from engine.triangle.blocks import Chunk, Grid
-
-_VECTORS_CHUNK_BYTES = 2**21
-_NAMES = ("vectors", "similarities", "ids")
-_CONFIG = {"array.write_empty_chunks": True}
-"""A chunk that happens to hold nothing but the fill value is written all the same."""
+from engine.store.values import Values
+from engine.triangle.blocks import Chunk
 
 
-def create_arrays(
-    group: zarr.Group, ids: list[str], vectors: NDArray[np.float64], grid: Grid
+def ids_sha256(ids: Sequence[str]) -> str:
+    """SHA-256 of the chunk of ids, as a hex digest."""
+    return hashlib.sha256(encoding.encode_texts(ids).tobytes()).hexdigest()
+
+
+def vectors_sha256(vectors: NDArray[np.float64]) -> str:
+    """SHA-256 of vectors, (n_films, n_dimensions), as a hex digest."""
+    content: Any = np.ascontiguousarray(vectors, "<f8")
+    return hashlib.sha256(content).hexdigest()
+
+
+def write_embeddings(
+    values: Values, group: str, ids: Sequence[str], vectors: NDArray[np.float64]
 ) -> None:
-    """Make the arrays of a decade, and write its ids and vectors."""
+    """Write the ids and vectors of a decade, and the metadata of all its arrays."""
+    write_metadata(values, group, *vectors.shape)
+    values.delete_dir(f"{group}/vectors/c")  # There may have been more of them.
+    # Lost in a power cut, they would take what was computed with them.
+    values.set_durably(f"{group}/ids/c/0", encoding.encode_texts(ids).tobytes())
     n, d = vectors.shape
-    films = max(1, _VECTORS_CHUNK_BYTES // (8 * max(1, d)))
-    for name, shape, chunks in (
-        ("vectors", (n, d), (min(films, max(1, n)), max(1, d))),
-        ("similarities", (n, n), (grid.height, grid.width)),
-    ):
-        group.create_array(
-            name,
-            shape=shape,
-            chunks=chunks,
-            dtype="float64",
-            fill_value=float("nan"),
-            serializer=BytesCodec(endian="little"),
-            compressors=[Crc32cCodec()],
-        )
-    stored = group.create_array(
-        "ids", shape=(n,), chunks=(max(1, n),), dtype="string", compressors=[Crc32cCodec()]
-    )
-    stored[:] = np.array(ids, dtype=object)
-    cast("zarr.Array[Any]", group["vectors"])[:] = vectors
+    height = metadata.vectors_chunk(d, n)
+    for k in range(-(-n // height)):  # One by one: together they are as large as the vectors.
+        films = vectors[k * height : (k + 1) * height]
+        encoded = encoding.encode(films, (height, max(1, d)))
+        values.set_many({f"{group}/vectors/c/{k}/0": encoded})
 
 
-def open_arrays(group: zarr.Group, record: Record) -> dict[str, "zarr.Array[Any]"]:
-    """Open the arrays of a decade by name.
+def write_metadata(values: Values, group: str, n_films: int, n_dimensions: int) -> None:
+    """Write the metadata of the arrays of a decade, where they are not as they should be."""
+    for name in damaged_metadata(values, group, n_films, n_dimensions):
+        document = metadata.arrays(n_films, n_dimensions)[name]
+        values.set_durably(f"{group}/{name}/zarr.json", document)
 
-    Raises
-    ------
-    DamagedError
-        When one is missing, or its metadata are not what `create_arrays` wrote.
-    """
-    try:
-        with zarr.config.set(_CONFIG):
-            arrays = {name: cast("zarr.Array[Any]", group[name]) for name in _NAMES}
-        if not all(isinstance(array, zarr.Array) for array in arrays.values()):
-            raise TypeError
-    except (FileNotFoundError, ValueError, KeyError, TypeError):
-        raise DamagedError("the metadata of an array") from None
-    n, d, grid = record.n_films, record.n_dimensions, record.grid
-    shapes: dict[str, tuple[int, ...]] = {"vectors": (n, d), "similarities": (n, n), "ids": (n,)}
-    for name, array in arrays.items():
-        as_written = array.shape == shapes[name] and array.compressors == (Crc32cCodec(),)
-        if name != "ids":
-            as_written &= array.dtype == np.float64
-            as_written &= array.serializer == BytesCodec(endian="little")
-            # Another value would be taken for that of a chunk that is missing.
-            as_written &= bool(np.isnan(array.fill_value))
-        if name == "similarities":
-            as_written &= array.chunks == (grid.height, grid.width)
-        if not as_written:
-            raise DamagedError(f"the metadata of {name}")
-    return arrays
+
+def damaged_metadata(values: Values, group: str, n_films: int, n_dimensions: int) -> list[str]:
+    """Name the arrays of a decade whose metadata are not what `write_metadata` writes."""
+    expected = metadata.arrays(n_films, n_dimensions)
+    found = values.get_many(f"{group}/{name}/zarr.json" for name in expected)
+    return [
+        name for name, content in zip(expected, found, strict=True) if content != expected[name]
+    ]
 
 
 @dataclass
 class StoredDecade:
-    """The arrays of one decade, read and written chunk by chunk."""
+    """The arrays of one decade."""
 
     name: DecadeName
     record: Record
-    arrays: dict[str, "zarr.Array[Any]"]
+    values: Values
 
     @cached_property
     def ids(self) -> list[str]:
@@ -98,73 +81,151 @@ class StoredDecade:
         Raises
         ------
         DamagedError
-            When their chunk is missing or damaged.
+            When they are missing or damaged.
         """
-        ids = [str(film) for film in self._whole("ids")]
-        if len(set(ids)) != len(ids):  # zarr gives "" for each of a chunk that is missing.
-            raise DamagedError("a chunk of ids")
+        encoded = self.values.get(f"{self.name.group}/ids/c/0")
+        ids = encoding.decode_texts(encoded)
+        known = encoded is not None and hashlib.sha256(encoded).hexdigest()
+        if ids is None or known != self.record.ids_sha256 or len(ids) != self.record.n_films:
+            raise DamagedError("the ids are damaged")
         return ids
 
     @cached_property
     def vectors(self) -> NDArray[np.float64]:
-        """Vectors of the films, (n_films, n_dimensions); kept once read.
+        """Vectors of the films, (n_films, n_dimensions), read-only; kept once read.
 
         Raises
         ------
         DamagedError
-            When a chunk is missing or damaged.
+            When they are missing or damaged.
         """
-        vectors = cast("NDArray[np.float64]", self._whole("vectors"))
-        if not np.isfinite(vectors).all():  # NaN is what zarr gives for a chunk that is missing.
-            raise DamagedError("a chunk of vectors")
+        shape, at = (self.record.n_films, self.record.n_dimensions), 0
+        vectors = np.empty((0, shape[1]))
+        for films in self._proven_vectors():
+            if at == 0:  # Not before: a first chunk of its size proves that a film is so long.
+                vectors = np.empty(shape)
+            vectors[at : at + len(films)] = films
+            at += len(films)
+        vectors.flags.writeable = False
         return vectors
 
-    def _whole(self, key: str) -> NDArray[Any]:
-        try:
-            return cast("NDArray[Any]", self.arrays[key][:])
-        except OSError:
-            raise
-        except Exception:
-            raise DamagedError(f"a chunk of {key}") from None
+    def check_vectors(self) -> None:
+        """Prove the vectors, without holding all of them.
 
-    def read(self, chunk: Chunk) -> NDArray[np.float64] | None:
-        """Read a chunk of similarities; None when it is missing or damaged.
+        Raises
+        ------
+        DamagedError
+            When they are missing or damaged.
+        """
+        for _ in self._proven_vectors():
+            pass
+
+    def _proven_vectors(self) -> Iterator[NDArray[np.float64]]:
+        """Read the vectors chunk by chunk; they count when the last has come."""
+        n, d = self.record.n_films, self.record.n_dimensions
+        height, sha256 = metadata.vectors_chunk(d, n), hashlib.sha256()
+        for k in range(-(-n // height)):
+            encoded = self.values.get(f"{self.name.group}/vectors/c/{k}/0")
+            films = min(height, n - k * height)
+            found = encoding.decode(encoded, (height, max(1, d)), films, d)
+            if found is None:
+                raise DamagedError("the vectors are damaged")
+            sha256.update(np.ascontiguousarray(found, "<f8"))  # type: ignore[arg-type]
+            yield found
+        if sha256.hexdigest() != self.record.vectors_sha256:
+            raise DamagedError("the vectors are damaged")
+
+    def checksums(self, row_block: int) -> dict[int, int]:
+        """Read which chunks of a row-block are stored.
+
+        Returns
+        -------
+        dict[int, int]
+            Column of each chunk → checksum of its values; empty when none is stored, or nothing
+            proves that they belong here.
+        """
+        return self._entries(row_block, self.values.get(self._checksums_key(row_block)))
+
+    def all_checksums(self) -> list[dict[int, int]]:
+        """Read the checksums of all row-blocks, as `checksums` does."""
+        keys = map(self._checksums_key, range(self.record.grid.n_row_blocks))
+        return [self._entries(row, found) for row, found in enumerate(self.values.get_many(keys))]
+
+    def chunks(self) -> frozenset[tuple[int, int]]:
+        """List the (row, column) of the chunks that are stored.
+
+        A row of checksums proves that a chunk was stored, reading the chunk that it still is what
+        it was. Here a file that is gone or cut short is left out; behind a URL nobody looks.
+        """
+        grid = self.record.grid
+        whole = (None, encoding.encoded_size((grid.height, grid.width)))
+        return frozenset(
+            (row, chunk.column)
+            for row, checksums in enumerate(self.all_checksums())
+            for chunk in grid.chunks(row)
+            if chunk.column in checksums and self.values.size(self._chunk_key(chunk)) in whole
+        )
+
+    def _entries(self, row_block: int, encoded: bytes | None) -> dict[int, int]:
+        entries = encoding.decode_checksums(encoded, self.record.identity, row_block)
+        return {column: entry - 1 for column, entry in enumerate(entries or ()) if entry}
+
+    def read(self, chunk: Chunk, checksum: int) -> NDArray[np.float64] | None:
+        """Read a chunk of similarities.
+
+        Parameters
+        ----------
+        chunk
+            Which one.
+        checksum
+            Of its values, as `checksums` has it.
 
         Returns
         -------
         NDArray[np.float64] or None
-            (chunk.stop - chunk.start, chunk.right - chunk.left); NaN where a cell is no pair.
+            (chunk.stop - chunk.start, chunk.right - chunk.left), read-only; NaN where a cell is
+            no pair. None when it is missing, damaged, or not the one that belongs here.
         """
-        try:
-            values = self.arrays["similarities"][chunk.start : chunk.stop, chunk.left : chunk.right]
-        except OSError:
-            raise
-        except Exception:
-            # The codecs raise what numpy and the checksum raise: ValueError, for now.
+        encoded = self.values.get(self._chunk_key(chunk))
+        shape = (self.record.grid.height, self.record.grid.width)
+        rows, columns = chunk.stop - chunk.start, chunk.right - chunk.left
+        found = encoding.decode(encoded, shape, rows, columns)
+        if encoded is None or encoding.trailer(encoded) != checksum:
             return None
-        return cast("NDArray[np.float64]", values)
+        return found
 
-    def write(self, chunks: Sequence[Chunk], values: NDArray[np.float64]) -> None:
-        """Write whole chunks of similarities, each in one step.
+    def write(self, chunks: Sequence[tuple[Chunk, NDArray[np.float64]]], row_block: int) -> None:
+        """Write chunks of a row-block, then its checksums, by which they count.
 
         Parameters
         ----------
         chunks
-            Neighbours in one row-block, from the left; one call for all of them costs a quarter
-            less than one for each.
-        values
-            Of all of them, (rows, columns); NaN where a cell is no pair.
+            Each with its values, (chunk.stop - chunk.start, chunk.right - chunk.left), NaN where
+            a cell is no pair.
+        row_block
+            Number of the row-block, which nobody else may be writing.
         """
-        first, last = chunks[0], chunks[-1]
-        self.arrays["similarities"][first.start : first.stop, first.left : last.right] = values
-
-    def has(self, chunk: Chunk) -> bool:
-        """Whether a chunk of similarities is there, damaged or not."""
-        array = self.arrays["similarities"]
-        return sync(array.store.exists(f"{array.path}/c/{chunk.row}/{chunk.column}"))
+        grid = self.record.grid
+        entries = [0] * grid.n_columns
+        for column, checksum in self.checksums(row_block).items():
+            entries[column] = checksum + 1
+        encoded: dict[str, Any] = {}
+        for chunk, values in chunks:
+            content = encoding.encode(values, (grid.height, grid.width))
+            encoded[self._chunk_key(chunk)] = content
+            entries[chunk.column] = encoding.trailer(content) + 1
+        self.values.set_many(encoded)
+        row = encoding.encode_checksums(self.record.identity, row_block, entries)
+        self.values.set_many({self._checksums_key(row_block): row})
 
     def expected(self) -> Iterator[Chunk]:
         """All chunks that hold a pair."""
         grid = self.record.grid
         for row in range(grid.n_row_blocks):
             yield from grid.chunks(row)
+
+    def _chunk_key(self, chunk: Chunk) -> str:
+        return f"{self.name.group}/similarities/c/{chunk.row}/{chunk.column}"
+
+    def _checksums_key(self, row_block: int) -> str:
+        return f"{self.name.group}/checksums/c/{row_block}/0"

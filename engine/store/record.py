@@ -1,14 +1,26 @@
-"""What the store knows of a decade beside its arrays: what they were made from, and the output."""
+"""What the store knows of a decade beside its arrays: what they were made from, and the output.
+
+The record is the metadata of the decade's group. Chunks and rows of checksums are bound to its
+*identity*, which follows from the content of the input and the settings alone: the input, read
+again, gives the same identity, and all that was computed from it counts as before.
+"""
 
 import dataclasses
 import hashlib
+import re
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_type_hints
 
 import orjson
 
+from engine.errors import DamagedError, OldFormatError
+from engine.store import metadata
 from engine.triangle.blocks import Grid
-from engine.triangle.kernel import KernelName
+from engine.triangle.kernel import KERNELS, KernelName
+
+FORMAT = 2
+"""Version of what the engine writes; a store of a higher version is left alone."""
+_SHA256 = re.compile("[0-9a-f]{64}")
 
 
 @dataclass(frozen=True)
@@ -29,10 +41,16 @@ class Export:
 class Record:
     """What a decade's group was made from."""
 
+    group: str
+    """Path of the decade's group, ``{approach}/{decade}``."""
     n_films: int
     n_dimensions: int
     input_sha256: str
     """Of the bytes of the embeddings file."""
+    ids_sha256: str
+    """Of the bytes of the chunk of ids."""
+    vectors_sha256: str
+    """Of the vectors: little-endian float64, film by film."""
     kernel: KernelName
     normalize: bool
     machine: str
@@ -44,6 +62,7 @@ class Record:
     norm_min: float
     norm_max: float
     export: Export | None = None
+    format: int = FORMAT
 
     @property
     def grid(self) -> Grid:
@@ -52,15 +71,92 @@ class Record:
 
     @property
     def identity(self) -> str:
-        """Fingerprint of the values: the same as long as no value of the group can differ."""
-        return digest(dataclasses.asdict(dataclasses.replace(self, export=None)))
+        """Fingerprint of the similarities: the same as long as none of them can differ."""
+        return identity(self.group, self.input_sha256, self.kernel, self.normalize)
 
     def output_identity(self, min_similarity: float | None) -> str:
         """Fingerprint of the output that is made of these values."""
         # JSON has no infinity.
-        return digest({"values": self.identity, "min_similarity": repr(min_similarity)})
+        return _digest({"values": self.identity, "min_similarity": repr(min_similarity)})
+
+    def metadata(self) -> bytes:
+        """Metadata of the group, which hold the record and its SHA-256."""
+        content = dataclasses.asdict(self)
+        return metadata.group({"record": content, "sha256": _digest(content)})
 
 
-def digest(content: dict[str, Any]) -> str:
+def identity(group: str, input_sha256: str, kernel: KernelName, normalize: bool) -> str:
+    """Fingerprint (64 hexadecimal digits) of the similarities that an input gives in a group."""
+    content = [FORMAT, group, input_sha256, kernel, normalize]
+    return hashlib.sha256(orjson.dumps(content)).hexdigest()
+
+
+def parse_record(found: bytes, group: str) -> Record:
+    """Read the record of a group from the metadata of the group.
+
+    Raises
+    ------
+    DamagedError
+        When it is not, byte for byte, what this format writes for this group.
+    OldFormatError
+        When it is a record of an older format.
+    """
+    content = record_content(found)
+    if content is None:
+        raise DamagedError("the record of its group is damaged")
+    if content.get("format", 1) == 1:
+        raise OldFormatError("was stored in format 1, which does not prove where a chunk belongs")
+    record = _record(content)
+    if record is None or record.metadata() != found:
+        raise DamagedError("the record of its group is damaged")
+    if record.group != group:
+        raise DamagedError("the record of its group is that of another decade")
+    return record
+
+
+def record_content(found: bytes) -> dict[str, Any] | None:
+    """Read what the metadata of a group have as a record, of any format, if its digest is right."""
+    try:
+        attributes = orjson.loads(found)["attributes"]
+        content, digest = attributes["record"], attributes["sha256"]
+    except (ValueError, TypeError, KeyError):  # No JSON, or JSON of another form.
+        return None
+    return content if isinstance(content, dict) and digest == _digest(content) else None
+
+
+def _record(content: dict[str, Any]) -> Record | None:
+    export = content.get("export")
+    if export is not None:
+        if not (isinstance(export, dict) and _fits(Export, export)):
+            return None
+        content = {**content, "export": Export(**export)}
+    if not _fits(Record, content):
+        return None
+    record = Record(**content)
+    plausible = (
+        record.format == FORMAT
+        and record.n_films >= 0
+        and record.n_dimensions >= 0
+        and record.kernel in KERNELS
+        and all(
+            _SHA256.fullmatch(digest)
+            for digest in (record.input_sha256, record.ids_sha256, record.vectors_sha256)
+        )
+    )
+    return record if plausible else None
+
+
+def _fits(kind: type[Record] | type[Export], content: dict[str, Any]) -> bool:
+    """Whether a value has all fields of a dataclass and no other, each of its type."""
+    hints = get_type_hints(kind)
+    hints.update(kernel=str) if "kernel" in hints else None
+    return content.keys() == hints.keys() and all(
+        # A bool is an int to isinstance.
+        isinstance(content[name], hint) and (isinstance(content[name], bool) == (hint is bool))
+        for name, hint in hints.items()
+    )
+
+
+def _digest(content: dict[str, Any]) -> str:
     """SHA-256 of a value as JSON, as a hex digest."""
     return hashlib.sha256(orjson.dumps(content, option=orjson.OPT_SORT_KEYS)).hexdigest()

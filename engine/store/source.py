@@ -41,30 +41,24 @@ class Source:
                 continue
         return found
 
-    def damaged(self, name: DecadeName, what: str, record: Record | None = None) -> StoreError:
+    def damaged(self, name: DecadeName, what: str) -> StoreError:
         """Make the error for a part of a decade that is damaged."""
         return StoreError(
-            f"{self.store.location}: {name}: {what} is damaged; this computes the decade again: "
-            f"{self.command(name, record)} --restart"
+            f"{self.store.location}: {name}: {what}; to mend it, run: {self.command(name)}"
         )
 
-    def remedy(self, name: DecadeName | None = None, record: Record | None = None) -> str:
+    def remedy(self, name: DecadeName | None = None) -> str:
         """Say what to do about something that is not computed yet."""
-        command = self.command(name, record)
+        command = self.command(name)
         if who := holder(self.store):
             return f"a run is at work on the store ({who}); if that leaves it out: {command}"
-        return f"this computes it: {command}"
+        return f"to compute it, run: {command}"
 
-    def command(self, name: DecadeName | None = None, record: Record | None = None) -> str:
+    def command(self, name: DecadeName | None = None) -> str:
         """Write the command that computes everything, or what is missing of one decade."""
         words = ["python", "scripts/run.py", "--data", str(self.folder.root)]
         if self.store.location != str(self.folder.default_store):
             words += ["--store", self.store.location]
         if name:
             words += ["--approach", name.approach, "--decade", name.decade]
-        # Other settings would have it computed from the beginning.
-        if record and record.kernel != "dot":
-            words += ["--kernel", record.kernel]
-        if record and record.normalize:
-            words.append("--normalize")
         return shlex.join(words)

@@ -1,50 +1,37 @@
 """The store: what is known of each decade so far, in one zarr v3 group each.
 
 A group ``{approach}/{decade}`` holds ``vectors`` (n, d), ``similarities`` (n, n; upper triangle
-only, NaN elsewhere), ``ids`` (n,) and, as the group's attributes, a *record* of what they were
-made from. Every chunk ends in a CRC-32C that zarr verifies when it is read.
+only, NaN elsewhere), ``checksums`` (a row for each row-block), ``ids`` (n,) and, as the group's
+attributes, a *record* of what they were made from.
 
 The order of writes makes whatever an interruption leaves behind either right or known to be
-wrong: a group without a record holds nothing that counts, and the record is written when the
-vectors are complete and deleted before anything of them is. From then on a chunk of similarities
-that is there and matches its checksum is finished, and there is no other mark that it could drift
-from.
+wrong. What is to be forgotten is deleted record first; a record is written last, by the run that
+holds the lock and by nobody else, so a worker of an earlier run cannot bring one back. Chunks are
+written before the row of checksums by which they count.
 """
 
-import dataclasses
-from collections.abc import Iterable
+import itertools
+import os
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
 
 import numpy as np
-import zarr
+import orjson
 from numpy.typing import NDArray
-from zarr.abc.store import Store as ZarrStore
-from zarr.core.buffer import default_buffer_prototype
-from zarr.core.sync import sync
-from zarr.errors import ContainsArrayError
 
 from engine.data_folder import DecadeName, can_be_decade
 from engine.errors import DamagedError, StoreError
-from engine.store.arrays import StoredDecade, create_arrays, open_arrays
-from engine.store.record import Export, Record, digest
-from engine.store.remote import RemoteStore, checked, open_remote
+from engine.store import arrays, encoding, metadata
+from engine.store.arrays import StoredDecade
+from engine.store.local import is_temporary, sweep
+from engine.store.location import checked
+from engine.store.record import FORMAT, Record, identity, parse_record, record_content
+from engine.store.values import Values, open_values
+from engine.triangle.kernel import KERNELS, KernelName
 
-FORMAT = 1
-"""Version of what this file writes; a store of a higher version is left alone."""
 _FORMAT_KEY = "similarity_store_format"
-_PLAIN: Any = {"zarr_format": 3, "use_consolidated": False}
-"""A group is one file; where every look costs a request, nothing else is looked for."""
-
-
-def _listed(store: ZarrStore, path: str) -> list[str]:
-    """List what stands directly below a path, without the metadata."""
-
-    async def collect() -> list[str]:
-        return [name async for name in store.list_dir(path) if name != "zarr.json"]
-
-    return sync(collect())
+_ROOT = metadata.group({_FORMAT_KEY: FORMAT})
+_APPROACH = metadata.group({})
 
 
 class Store:
@@ -54,8 +41,6 @@ class Store:
     ----------
     location
         Path of a folder, or any URL that zarr takes.
-    read_only
-        For asking alone: nothing is ever written, and it need not be possible.
 
     Raises
     ------
@@ -63,9 +48,8 @@ class Store:
         For a URL that holds credentials, or of a store that no other process can see.
     """
 
-    def __init__(self, location: str, *, read_only: bool = False) -> None:
+    def __init__(self, location: str) -> None:
         self.location = checked(location)
-        self._mode: Literal["r", "r+"] = "r" if read_only else "r+"
 
     @property
     def path(self) -> Path | None:
@@ -73,191 +57,215 @@ class Store:
         return None if "://" in self.location else Path(self.location)
 
     @cached_property
-    def _place(self) -> str | RemoteStore:
-        return self.location if self.path else open_remote(self.location)
-
-    @cached_property
-    def _root(self) -> zarr.Group:
-        return zarr.open_group(self._place, mode=self._mode, **_PLAIN)
+    def _values(self) -> Values:
+        return open_values(self.location)
 
     def exists(self) -> bool:
-        """Whether there is a store that this engine can read.
+        """Whether there is a store that this engine can read; its root may be damaged.
 
         Raises
         ------
         StoreError
             When something else is there, or a store of a newer format.
         """
-        try:
-            root = zarr.open_group(self._place, mode="r", **_PLAIN)
-        except FileNotFoundError:
-            if self._foreign():
-                raise StoreError(
-                    f"{self.location}: is not a zarr store and not empty; nothing was changed: "
-                    "choose another --store"
-                ) from None
-            return False
-        except NotADirectoryError:
+        if self.path is not None and self.path.exists() and not self.path.is_dir():
             raise StoreError(
                 f"{self.location}: is a file where the folder of a zarr store was expected: "
                 "choose another --store or move the file"
-            ) from None
-        except ContainsArrayError:
-            raise self._of_something_else("is an array") from None
-        except (ValueError, KeyError, TypeError):
-            return False  # A root that cannot be parsed holds nothing but the format: made anew.
-        found = root.attrs.get(_FORMAT_KEY)
-        if found is None and any(True for _ in root):
-            raise self._of_something_else(f"has no {_FORMAT_KEY}")
-        if found is not None and (not isinstance(found, int) or found > FORMAT):
+            )
+        found = self._values.get("zarr.json")
+        if found == _ROOT:
+            return True
+        found_format = _format(found)
+        if found_format == 1 or self._has_record():
+            return True
+        if found is None and not self._occupied():
+            return False
+        if found_format is not None and found_format > FORMAT:
             raise StoreError(
-                f"{self.location}: was written in format {found!r}, and this version of the "
+                f"{self.location}: was written in format {found_format}, and this version of the "
                 f"engine knows format {FORMAT}; nothing was changed: use a newer version or "
                 "another --store"
             )
-        return True
-
-    def _of_something_else(self, why: str) -> StoreError:
-        return StoreError(
-            f"{self.location}: is a zarr store of something else (it {why}); nothing was changed: "
-            "choose another --store"
+        raise StoreError(
+            f"{self.location}: is not empty, and nothing proves that it is a store of this engine; "
+            "nothing was changed: choose another --store"
         )
 
-    def _foreign(self) -> bool:
-        """Whether something lies there that is not to be touched."""
+    def _occupied(self) -> bool:
+        """Whether anything lies there but hidden files and what a killed write has left."""
         if self.path is None:
-            named_so = self.location.rstrip("/").endswith(".zarr")
-            return not named_so and bool(_listed(open_remote(self.location), ""))
-        try:  # One look: a run may be making the folder just now.
-            entries = list(self.path.iterdir())
-        except FileNotFoundError:
-            return False
-        except NotADirectoryError:
-            return True
-        if {".zgroup", ".zarray"} & {entry.name for entry in entries}:  # zarr v2
-            return True
-        # The first write to a store may have been killed.
-        there = [entry for entry in entries if entry.suffix != ".partial"]
-        return self.path.suffix != ".zarr" and bool(there)
+            return bool(self._values.list_dir(""))
+        return any(
+            name in (".zgroup", ".zarray")  # zarr v2
+            or not (name.startswith(".") or is_temporary(name))
+            for name in self._values.list_dir("", hidden=True)
+        )
 
-    def create(self) -> None:
-        """Make the store unless it is there; see `exists` for what is raised."""
-        if self.exists():
-            if _FORMAT_KEY not in self._root.attrs:
-                self._root.attrs[_FORMAT_KEY] = FORMAT
-            return
+    def _has_record(self) -> bool:
+        """Whether a group holds a record of a format that is known, which proves the store ours."""
+        for name in self._groups():
+            content = record_content(self._values.get(f"{name.group}/zarr.json") or b"")
+            if content is not None and content.get("format", 1) in range(1, FORMAT + 1):
+                return True
+        return False
+
+    def create(self) -> bool:
+        """Make the store unless it is there, and mend its root; see `exists` for what is raised.
+
+        Returns
+        -------
+        bool
+            Whether there was a store before, with a damaged root.
+        """
+        there = self.exists()
+        found = self._values.get("zarr.json")
+        if found != _ROOT:
+            self._values.set_durably("zarr.json", _ROOT)
         if self.path is not None:
-            (self.path / "zarr.json").unlink(missing_ok=True)
-        zarr.create_group(self._place, zarr_format=3, attributes={_FORMAT_KEY: FORMAT})
+            for folder in (self.path, *map(self.path.joinpath, self._values.list_dir(""))):
+                sweep(folder)
+        return there and found != _ROOT and _format(found) != 1
+
+    def _groups(self) -> list[DecadeName]:
+        """List what can be the groups of decades, by their names alone."""
+        return sorted(
+            DecadeName(approach, decade)
+            for approach in self._values.list_dir("")
+            for decade in self._values.list_dir(approach)
+            if can_be_decade(approach, decade)
+        )
 
     def names(self) -> list[DecadeName]:
         """List the decades of which the store holds anything, finished or not."""
-        store = self._root.store
-        return sorted(
-            DecadeName(approach, decade)
-            for approach in _listed(store, "")
-            if not approach.startswith(".")  # A note.
-            for decade in _listed(store, approach)
-            if can_be_decade(approach, decade)
-            # Behind a URL nothing is empty, and each look costs a request.
-            and (self.path is None or _listed(store, f"{approach}/{decade}"))
-        )
-
-    def _keys(self, prefix: str) -> Iterable[str]:
-        store = self._root.store
-
-        async def collect() -> list[str]:
-            return [key async for key in store.list_prefix(prefix)]
-
-        return sync(collect())
+        # Behind a URL nothing is empty, and each look costs a request.
+        return [
+            name
+            for name in self._groups()
+            if self.path is None or self._values.list_dir(name.group)
+        ]
 
     def record(self, name: DecadeName) -> Record | None:
-        """Read what a group was made from; None when it holds nothing that counts.
+        """Read what a group was made from; None when it has no record.
 
         Raises
         ------
         DamagedError
-            When there is a record but it is not what was written.
+            When there is a record but it is not what was written for this decade.
         """
-        try:
-            group = zarr.open_group(self._root.store, path=name.group, mode="r", **_PLAIN)
-            attributes = dict(group.attrs)
-        except FileNotFoundError:
-            return None
-        except (ValueError, KeyError, TypeError):
-            raise DamagedError("the metadata of its group") from None
-        if not attributes:
-            return None
-        content = attributes.get("record")
-        if not isinstance(content, dict) or attributes.get("sha256") != digest(content):
-            raise DamagedError("the metadata of its group")
-        export = content.pop("export")
-        return Record(**content, export=export and Export(**export))
+        found = self._values.get(f"{name.group}/zarr.json")
+        return None if found is None else parse_record(found, name.group)
 
     def write_record(self, name: DecadeName, record: Record) -> None:
-        """Replace the record of a group, in one step."""
-        content = dataclasses.asdict(record)
-        group = zarr.open_group(self._root.store, path=name.group, mode="r+", **_PLAIN)
-        group.attrs.put({"record": content, "sha256": digest(content)})
+        """Replace the record of a group, in one step, when it has reached the disk."""
+        approach = f"{name.approach}/zarr.json"
+        if self._values.get(approach) != _APPROACH:
+            self._values.set_durably(approach, _APPROACH)
+        self._values.set_durably(f"{name.group}/zarr.json", record.metadata())
 
-    def begin(
-        self, name: DecadeName, ids: list[str], vectors: NDArray[np.float64], record: Record
+    def recognize(self, name: DecadeName, input_sha256: str) -> tuple[KernelName, bool] | None:
+        """Find out with which settings the similarities of a group were computed, by its checksums.
+
+        For a group whose record is damaged.
+
+        Parameters
+        ----------
+        name
+            The decade.
+        input_sha256
+            Of its embeddings file.
+
+        Returns
+        -------
+        tuple or None
+            Kernel and normalize; None when no row of checksums belongs to this input.
+        """
+        rows = self._values.list_dir(f"{name.group}/checksums/c")
+        for row in filter(str.isdecimal, rows):
+            encoded = self._values.get(f"{name.group}/checksums/c/{row}/0")
+            for kernel, normalize in itertools.product(KERNELS, (False, True)):
+                known = identity(name.group, input_sha256, kernel, normalize)
+                if encoding.decode_checksums(encoded, known, int(row)) is not None:
+                    return kernel, normalize
+        return None
+
+    def write_embeddings(
+        self, name: DecadeName, ids: list[str], vectors: NDArray[np.float64]
     ) -> None:
-        """Store the vectors of a decade, forgetting whatever its group held before."""
-        self.forget(name)
-        create_arrays(self._root.require_group(name.group), ids, vectors, record.grid)
-        self.write_record(name, record)
+        """Write ids and vectors of a decade; they count when `write_record` has said so."""
+        arrays.write_embeddings(self._values, name.group, ids, vectors)
+
+    def damaged_metadata(self, record: Record) -> list[str]:
+        """Name the parts of a decade whose metadata are not what the engine writes."""
+        approach = record.group.partition("/")[0]
+        parts = arrays.damaged_metadata(
+            self._values, record.group, record.n_films, record.n_dimensions
+        )
+        damaged = self._values.get(f"{approach}/zarr.json") != _APPROACH
+        return [*parts, *([approach] if damaged else [])]
+
+    def mend_metadata(self, record: Record) -> None:
+        """Write the metadata of a decade again, where they are not what the engine writes."""
+        arrays.write_metadata(self._values, record.group, record.n_films, record.n_dimensions)
+        approach = f"{record.group.partition('/')[0]}/zarr.json"
+        if self._values.get(approach) != _APPROACH:
+            self._values.set_durably(approach, _APPROACH)
 
     def forget(self, name: DecadeName) -> None:
         """Delete a group, its record first."""
-        store = self._root.store
-        sync(store.delete(f"{name.group}/zarr.json"))
-        sync(store.delete_dir(name.group))
+        self._values.delete(f"{name.group}/zarr.json")
+        self._values.delete_dir(name.group)
 
-    def chunks(self, name: DecadeName) -> set[tuple[int, int]]:
-        """List the (row, column) of the chunks of similarities that are there."""
-        prefix = f"{name.group}/similarities/c/"
-        found = set()
-        for key in self._keys(prefix):
-            row, _, column = key.removeprefix(prefix).partition("/")
-            if row.isdigit() and column.isdigit():
-                found.add((int(row), int(column)))
-        return found
+    def forget_chunks(self, name: DecadeName) -> None:
+        """Delete the similarities of a group, their checksums first."""
+        self._values.delete_dir(f"{name.group}/checksums/c")
+        self._values.delete_dir(f"{name.group}/similarities/c")
 
     def note(self, name: str) -> bool:
         """Whether there is a note that a run left for its workers."""
-        return sync(self._root.store.get(f".{name}", default_buffer_prototype())) is not None
+        return self._values.get(f".{name}") is not None
 
     def write_note(self, name: str) -> None:
         """Leave a note, a file beside the groups of which nothing but the name counts."""
-        sync(self._root.store.set(f".{name}", default_buffer_prototype().buffer.from_bytes(b"")))
+        self._values.set_many({f".{name}": np.zeros(1, np.uint8)})
 
     def delete_notes(self, prefix: str) -> None:
         """Delete the notes whose names begin so, also those of runs that were killed."""
-        for key in _listed(self._root.store, ""):
+        for key in self._values.list_dir("", hidden=True):
             if key.startswith(f".{prefix}"):
-                sync(self._root.store.delete(key))
+                self._values.delete(key)
 
-    def sweep(self) -> None:
-        """Delete the temporary files of writes that were killed."""
+    def sweep(self, name: DecadeName) -> None:
+        """Delete the temporary files that killed writes have left in the group of a decade."""
         if self.path is not None:
-            for stray in self.path.rglob("*.partial"):
-                if not stray.is_dir():  # An approach may be called so.
-                    stray.unlink(missing_ok=True)
+            for folder, _, _ in os.walk(self.path / name.group):
+                sweep(Path(folder))
 
-    def open(self, name: DecadeName) -> StoredDecade:
+    def open(self, name: DecadeName, record: Record | None = None) -> StoredDecade:
         """Open a decade whose record is there.
+
+        Parameters
+        ----------
+        name
+            The decade.
+        record
+            Its record, if it is known already.
 
         Raises
         ------
         DamagedError
-            When the record or the metadata of an array is not what was written.
+            When the record is not what was written.
         """
-        record = self.record(name)
+        record = record or self.record(name)
         if record is None:
-            raise DamagedError("the record of its group")
-        try:
-            group = zarr.open_group(self._root.store, path=name.group, mode=self._mode, **_PLAIN)
-        except (FileNotFoundError, ValueError, KeyError, TypeError):
-            raise DamagedError("the metadata of its group") from None
-        return StoredDecade(name, record, open_arrays(group, record))
+            raise DamagedError("the record of its group is missing")
+        return StoredDecade(name, record, self._values)
+
+
+def _format(root: bytes | None) -> int | None:
+    """Version of the format that the metadata of a root name; None when they name none."""
+    try:
+        found = orjson.loads(root or b"")["attributes"][_FORMAT_KEY]
+    except (ValueError, TypeError, KeyError):  # No JSON, or JSON of another form.
+        return None
+    return found if type(found) is int else None

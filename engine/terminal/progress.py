@@ -8,7 +8,7 @@ from typing import Any, TextIO
 from tqdm.auto import tqdm
 
 from engine.progress import Progress
-from engine.store.remote import masked
+from engine.store.location import masked
 
 _LINE_SECONDS = 10.0
 """Between two lines of progress where there are no bars."""

@@ -10,9 +10,8 @@ The cut depends on the number of films alone: the last bits of a matrix product 
 shape of its factors, so a cut that followed the workers or the memory would change the output.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import groupby
 
 CHUNK_CELLS = 256 * 256
 """Cells of a chunk (512 KiB of float64): where zarr's cost per chunk no longer shows."""
@@ -78,6 +77,11 @@ class Grid:
         return CHUNK_CELLS // self.height
 
     @property
+    def n_columns(self) -> int:
+        """Number of chunks side by side in the whole matrix."""
+        return -(-self.n_films // self.width)
+
+    @property
     def n_pairs(self) -> int:
         """Number of pairs of different films."""
         return self.n_films * (self.n_films - 1) // 2
@@ -115,14 +119,7 @@ class Grid:
 
     def chunks(self, row: int) -> Iterator[Chunk]:
         """The chunks of row-block `row` that hold a pair, from the diagonal to the right."""
-        for column in range(row * self.height // self.width, -(-self.n_films // self.width)):
+        for column in range(row * self.height // self.width, self.n_columns):
             chunk = self.chunk(row, column)
             if chunk.right - 1 > chunk.start:
                 yield chunk
-
-
-def neighbours(chunks: Iterable[Chunk]) -> Iterator[list[Chunk]]:
-    """Part chunks of one row-block into runs without a gap, from the left."""
-    ordered = enumerate(sorted(chunks, key=lambda chunk: chunk.column))
-    for _, run in groupby(ordered, lambda numbered: numbered[1].column - numbered[0]):
-        yield [chunk for _, chunk in run]

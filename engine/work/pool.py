@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import joblib
-import zarr
 from joblib.externals.loky import get_reusable_executor, process_executor
 from joblib.externals.loky.backend.context import get_start_method, set_start_method
 from joblib.externals.loky.process_executor import TerminatedWorkerError
@@ -262,9 +261,6 @@ if not (shutil.which("pgrep") or find_spec("psutil")):
 
 
 def _begin_worker(parent: int | None) -> None:
-    # zarr writes the chunks of a row-block in threads. There is a worker for each CPU, so one is
-    # enough: more would only take turns, at 3 % of the time of a run.
-    zarr.config.set({"threading.max_workers": 1})
     # loky collects garbage once a second, and went through all that was imported each time: 15 ms.
     gc.freeze()
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()

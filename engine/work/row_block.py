@@ -19,7 +19,7 @@ from engine.errors import EngineError
 from engine.legacy_json.text import numbers_text, pair_prefix, pair_suffix, row_length, row_text
 from engine.store.arrays import StoredDecade
 from engine.store.store import Store
-from engine.triangle.blocks import Chunk, RowBlock, neighbours
+from engine.triangle.blocks import Chunk, RowBlock
 from engine.triangle.kernel import similarities
 
 
@@ -49,9 +49,7 @@ def opened(store: str, name: DecadeName, identity: str) -> Films:
     """
     stored = Store(store).open(name)
     if stored.record.identity != identity:
-        raise EngineError(
-            f"{store}: {name} was begun again while this run was at work; run the command again"
-        )
+        raise EngineError(f"{store}: {name}: restarted by another run; run the command again")
     suffixes = [pair_suffix(film) for film in stored.ids]
     lengths = list(accumulate(map(len, reversed(suffixes)), initial=0))
     return Films(stored, [pair_prefix(film) for film in stored.ids], suffixes, lengths[::-1])
@@ -65,7 +63,7 @@ class Cells:
     values: NDArray[np.float64]
     """(rows, n_films - left); NaN where a cell is no pair, or was not to be had."""
     damaged: tuple[Chunk, ...]
-    """Chunks that did not match their checksum."""
+    """Chunks that were stored and are not as they were."""
     missing: tuple[Chunk, ...]
     """Chunks that were not there."""
     computed: tuple[Chunk, ...]
@@ -100,21 +98,21 @@ def cells(stored: StoredDecade, index: int, *, fresh: bool, compute: bool) -> Ce
     block, chunks = grid.row_block(index), list(grid.chunks(index))
     left = chunks[0].left
     values = np.empty((block.stop - block.start, grid.n_films - left))
-    damaged, missing = [], []
+    checksums = {} if fresh else stored.checksums(index)
+    damaged: list[Chunk] = []
+    missing: list[Chunk] = []
     for chunk in chunks:
         place = values[:, chunk.left - left : chunk.right - left]
-        found = None if fresh else stored.read(chunk)
-        if found is None and not fresh:
-            damaged.append(chunk)
-        elif found is None or not _complete(stored, chunk, found):
-            missing.append(chunk)
-            found = None
+        checksum = checksums.get(chunk.column)
+        found = None if checksum is None else stored.read(chunk, checksum)
         if found is not None:
             place[:] = found
-        elif not compute:
-            place[:] = np.nan
-        else:
+            continue
+        (missing if checksum is None else damaged).append(chunk)
+        if compute:
             _compute(stored, chunk, place)
+        else:
+            place[:] = np.nan
     computed = damaged + missing if compute else []
     return Cells(block, values, tuple(damaged), tuple(missing), tuple(computed))
 
@@ -122,15 +120,11 @@ def cells(stored: StoredDecade, index: int, *, fresh: bool, compute: bool) -> Ce
 def store_computed(stored: StoredDecade, found: Cells) -> None:
     """Write the chunks of a row-block that were computed to the store."""
     left = found.block.n_films - found.values.shape[1]
-    for run in neighbours(found.computed):
-        stored.write(run, found.values[:, run[0].left - left : run[-1].right - left])
-
-
-def _complete(stored: StoredDecade, chunk: Chunk, values: NDArray[np.float64]) -> bool:
-    # zarr gives NaN for a chunk that is not there; a pair may also be NaN by itself (infinity
-    # less infinity).
-    n_values = values.size - int(np.isnan(values).sum())
-    return n_values == chunk.n_pairs or stored.has(chunk)
+    chunks = [
+        (chunk, found.values[:, chunk.left - left : chunk.right - left]) for chunk in found.computed
+    ]
+    if chunks:
+        stored.write(chunks, found.block.index)
 
 
 def _compute(stored: StoredDecade, chunk: Chunk, place: NDArray[np.float64]) -> None:

@@ -7,6 +7,7 @@ gives the same. What goes wrong with one decade comes back as a sentence in the 
 
 import math
 import os
+import sys
 import time
 import traceback
 from collections.abc import Callable, Iterable
@@ -14,7 +15,6 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,7 @@ from engine.data_folder import DecadeName
 from engine.embeddings.reading import read_embeddings
 from engine.errors import DamagedError, EngineError, InputError, shown
 from engine.legacy_json.output import PartialOutput
+from engine.store.arrays import ids_sha256, vectors_sha256
 from engine.store.record import Record
 from engine.store.store import Store
 from engine.triangle.blas import machine, one_blas_thread
@@ -36,7 +37,7 @@ _PATIENCE = 60.0
 
 @dataclass(frozen=True)
 class ReadTask:
-    """Read the embeddings of a decade into the store."""
+    """Read the embeddings of a decade into the store; the record of it is for the run to write."""
 
     store: str
     name: DecadeName
@@ -99,8 +100,7 @@ def perform(task: ReadTask | BlockTask) -> Result:
     except (EngineError, InputError) as error:
         result = _failed(task, str(error))
     except DamagedError as error:
-        text = f"{task.store}: {task.name}: {error} is missing or damaged"
-        result = _failed(task, text, reread=True)
+        result = _failed(task, f"{task.store}: {task.name}: {error}", reread=True)
     except OSError as error:
         path = error.filename or task.store
         result = _failed(task, f"{path}: {error.strerror or error} ({task.name})")
@@ -146,28 +146,33 @@ def _read(task: ReadTask) -> Result:
             )
         vectors /= norms[:, None]
     record = Record(
+        group=task.name.group,
         n_films=len(embeddings.ids),
         n_dimensions=vectors.shape[1],
         input_sha256=embeddings.sha256,
+        ids_sha256=ids_sha256(embeddings.ids),
+        vectors_sha256=vectors_sha256(vectors),
         kernel=task.kernel,
         normalize=task.normalize,
         machine=machine(),
         begun=datetime.now(UTC).isoformat(),
         n_off_norm=int(off.sum()),
-        norm_min=float(norms.min(initial=np.inf)) if len(norms) else 1.0,
-        norm_max=float(norms.max(initial=0.0)) if len(norms) else 1.0,
+        # JSON has no infinity.
+        norm_min=float(norms.min()) if len(norms) else 1.0,
+        norm_max=min(float(norms.max()), sys.float_info.max) if len(norms) else 1.0,
     )
-    Store(task.store).begin(task.name, embeddings.ids, vectors, record)
+    Store(task.store).write_embeddings(task.name, embeddings.ids, vectors)
     return Result(task, 0.0, record=record)
 
 
 def _norms(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
+    norms: NDArray[np.float64]
     with np.errstate(over="ignore", under="ignore"):
         squares = np.vecdot(vectors, vectors)
     norms = np.sqrt(squares)
     for film in np.flatnonzero(~((squares > _LEAST_SQUARE) & np.isfinite(squares))):
         norms[film] = math.hypot(*vectors[film])  # Squares leave the range of a float, lengths not.
-    return cast("NDArray[np.float64]", norms)
+    return norms
 
 
 def _finish_row_block(task: BlockTask) -> Result:
