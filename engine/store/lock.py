@@ -189,7 +189,7 @@ def _lies_at(path: Path, file: FileIO) -> bool:
 
 def _deleted(path: Path) -> bool:
     try:
-        path.unlink()
+        path.unlink(missing_ok=True)
     except PermissionError:
         return False  # In a folder like /tmp. It is held as it is, with what stands in it.
     return True
