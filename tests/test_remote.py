@@ -159,7 +159,7 @@ def test_two_runs_of_one_machine_are_kept_apart_and_a_killed_one_is_resumed(
     first.kill(signal.SIGSTOP)
     second = run(data, "--store", URL, environment=bucket.environment).wait()
     assert second.status == 1
-    assert "another run is at work on this store" in second.errors[0]
+    assert "another run is at work on it" in second.errors[0]
     first.kill(signal.SIGKILL)
     first.wait()
     finished = bucket.listed("/similarities/c/")
