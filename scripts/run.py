@@ -40,9 +40,7 @@ def start_fork_server() -> bool:
     # Python would look into the current folder, where a file may be called like a library.
     os.environ["PYTHONSAFEPATH"] = "1"
     # Not `engine`: where it looks may be another one.
-    forkserver.set_forkserver_preload(
-        ["google_crc32c", "joblib", "orjson", "threadpoolctl"]
-    )
+    forkserver.set_forkserver_preload(["google_crc32c", "joblib", "orjson", "threadpoolctl"])
     try:
         for stream in range(3):
             os.fstat(stream)  # The number of a closed one would be given to the server's socket.

@@ -269,6 +269,8 @@ class Bucket:
             "AWS_ENDPOINT_URL": self.endpoint,
             "AWS_DEFAULT_REGION": "us-east-1",
             "AWS_EC2_METADATA_DISABLED": "true",
+            # Locks lie there by URL, and every bucket of the tests has the same.
+            "TMPDIR": str(folder),
         }
         port = self.endpoint.rpartition(":")[2]
         words = [sys.executable, "-m", "moto.server", "-H", address, "-p", port]

@@ -171,6 +171,14 @@ def everything(folder: Path) -> dict[str, bytes | None]:
     }
 
 
+def at_work(data: Path) -> str:
+    """Read who holds the store, or held it when it was killed."""
+    try:
+        return (data / "similarities.zarr.lock").read_text()
+    except FileNotFoundError:
+        return ""  # Not begun, or over.
+
+
 def stage(data: Path) -> str:
     """Tell what a killed run was at, from what it left."""
     store = data / "similarities.zarr"

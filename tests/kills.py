@@ -17,6 +17,7 @@ from faults import (
     Launcher,
     Outcome,
     Running,
+    at_work,
     chunks,
     chunks_that_count,
     group,
@@ -48,10 +49,7 @@ class Scene:
             run = launcher.warm("--data", data, *self.arguments)
         else:
             run = launcher.cold("--data", data, *self.arguments, **self.options)
-        lock = data / "similarities.zarr.lock"
-        assert within(
-            PATIENCE, lambda: (lock.exists() and str(run.pid) in lock.read_text()) or run.over
-        )
+        assert within(PATIENCE, lambda: str(run.pid) in at_work(data) or run.over)
         return run
 
     def wait_for_moment(self, run: Running, data: Path, rng: random.Random) -> None:

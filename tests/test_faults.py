@@ -33,6 +33,7 @@ from faults import (
     Launcher,
     Outcome,
     Running,
+    at_work,
     chunks,
     everything,
     group,
@@ -964,18 +965,37 @@ def test_a_second_run_on_another_store_may_not_write_the_same_outputs(
     assert tall.missing(data) == tall.wrong(data) == strays(data) == []
 
 
+def test_two_data_folders_that_lead_to_one_output_keep_each_other_out(
+    tall: Films, tmp_path: Path, launcher: Launcher
+) -> None:
+    one, two = (tall.copy(tmp_path / name) for name in ("one", "two"))
+    (one / "similarities").mkdir()
+    (two / "similarities").symlink_to(one / "similarities")
+    first = launcher.cold("--data", one, "--decade", "1920")
+    assert within(SOON, lambda: chunks(one / "similarities.zarr"))
+    freeze(first)
+    fails(launcher.run("--data", two), f"process {first.pid} on ", "similarities_1920s.json")
+    second = launcher.run("--data", two, "--decade", "1930", "1970")
+    assert second.status == 0, second.stderr
+    first.kill(signal.SIGCONT)
+    assert first.wait().status == 0
+    left = [f"similarities/genres/similarities_{year}s.json" for year in (1940, 1950, 1960)]
+    assert tall.missing(one) == left
+    assert tall.wrong(one) == strays(one) == []
+
+
 def test_a_lock_left_by_a_killed_run_does_not_block(
     tall: Films, tmp_path: Path, launcher: Launcher
 ) -> None:
     data = tall.copy(tmp_path / "data")
     run = launcher.warm("--data", data)
     lock = data / "similarities.zarr.lock"
-    assert within(SOON, lambda: lock.exists() and lock.read_text())
+    assert within(SOON, lambda: at_work(data))
     run.kill()
     assert run.wait().status == -signal.SIGKILL
-    assert lock.read_text()
+    assert at_work(data)
     completes(launcher, tall, data)
-    assert lock.read_text() == ""
+    assert not lock.exists()
 
 
 # --- Another CPU kind

@@ -10,13 +10,14 @@ from pathlib import Path
 
 from engine.batch.job import DecadeSummary, Job
 from engine.batch.plan import Settings, choose
+from engine.batch.preflight import check_output
 from engine.data_folder import DataFolder, DecadeName
 from engine.errors import EngineError
 from engine.progress import Progress
-from engine.store.lock import lock_path, locked
+from engine.store.lock import locked
 from engine.store.store import Store
 from engine.triangle.kernel import KERNELS, KernelName
-from engine.work.pool import cpus, no_worker_left, sweep_after
+from engine.work.pool import cpus, no_worker_left
 from engine.work.tasks import BlockTask, Result
 
 
@@ -135,11 +136,11 @@ def run(
     if (usable := cpus()) < (workers or 1):
         progress.message(f"{workers} workers were asked for; {usable} are used, one for each CPU")
     with ExitStack() as held:
-        sweep_after(held.enter_context(locked(place)))
-        usual = Store(str(folder.default_store))
-        if export and lock_path(place) != lock_path(usual):
-            # Runs on two stores must not write the same outputs.
-            held.enter_context(locked(usual, "these outputs"))
+        warnings = [held.enter_context(locked(place))]
+        if export:
+            warnings += [held.enter_context(locked(output)) for output in _outputs(folder, names)]
+        if warning := next(filter(None, warnings), None):
+            progress.message(warning)
         if place.create():
             progress.message(f"{place.location}: its metadata were damaged and are written again")
         if restart:
@@ -161,6 +162,16 @@ def run(
     progress.close()
     seconds = time.perf_counter() - begin
     return Summary(list(job.summaries.values()), seconds, min_similarity)
+
+
+def _outputs(folder: DataFolder, names: Iterable[DecadeName]) -> Iterator[Path]:
+    """List the outputs that this run may write, to keep others from them."""
+    for name in names:
+        try:
+            check_output(folder.output(name))
+        except EngineError:
+            continue  # Nobody can write it; the job says so if it is needed.
+        yield folder.output(name)
 
 
 @contextmanager

@@ -1,12 +1,14 @@
 """Hold what is stored against its checksums, and every output against what is stored.
 
 Nothing is changed. The text of each row-block is made once more from the store, as the export
-does it, and its checksum compared with that of the same bytes of the output.
+does it, and its checksum compared with that of the same bytes of the output. While a run is at
+work, a decade that it has not finished is left out: what it lacks is no fault.
 """
 
+import itertools
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import google_crc32c
@@ -17,6 +19,7 @@ from engine.embeddings.reading import fingerprint
 from engine.errors import DamagedError, EngineError, InputError
 from engine.legacy_json.output import checksum
 from engine.progress import Progress
+from engine.store.lock import holder
 from engine.store.record import Record
 from engine.store.store import Store
 from engine.triangle.blas import one_blas_thread
@@ -43,7 +46,10 @@ class Verified:
     """What a row-block was found to be."""
 
     task: VerifyTask
-    problems: tuple[str, ...]
+    problems: tuple[str, ...] = ()
+    """What is wrong, a sentence each."""
+    lacks: bool = False
+    """A chunk is missing."""
     length: int = 0
     """Bytes of its text."""
     checksum: int = 0
@@ -64,7 +70,7 @@ def examine(task: VerifyTask) -> Verified:
                 for chunk in chunks
             )
             if problems:
-                return Verified(task, problems)
+                return Verified(task, problems, lacks=bool(found.missing))
             length = found_checksum = 0
             for row in rows(films, found, task.min_similarity):
                 text = row.text(films)
@@ -74,7 +80,23 @@ def examine(task: VerifyTask) -> Verified:
         return Verified(task, (f"{place}: {error}",))
     except OSError as error:
         return Verified(task, (f"{error.filename or place}: {error.strerror or error}",))
-    return Verified(task, (), length, found_checksum)
+    return Verified(task, length=length, checksum=found_checksum)
+
+
+@dataclass
+class _Decade:
+    """What was found of a decade."""
+
+    name: DecadeName
+    record: Record | str | None
+    """As it was at the beginning; a text: what of it is damaged."""
+    problems: list[str] = field(default_factory=list)
+    """What is wrong, a sentence each."""
+    lacks: bool = False
+    """A part is missing or out of date, which a run at work is about to add or to replace."""
+    tasks: list[VerifyTask] | None = None
+    """None: its chunks cannot be judged."""
+    verified: list[Verified] = field(default_factory=list)
 
 
 def verify(
@@ -109,65 +131,113 @@ def verify(
         raise EngineError(f"{place.location}: there is no store to verify; run the engine first")
     progress = progress or Progress()
     names = choose(folder, place, approaches, decades, True)
+    who = holder(place)
+    if who:
+        progress.message(
+            f"{place.location}: {who} is at work on it; only what is finished is judged"
+        )
+    found = {name: _begun(folder, place, name) for name in names}
     problems: list[str] = []
 
-    def report(found: Sequence[str]) -> None:
-        for problem in found:
+    def conclude(decade: _Decade) -> None:
+        output = folder.output(decade.name)
+        _judge_output(decade, output)
+        if _at_work(decade, place, output, who):
+            progress.message(f"{decade.name}: is not finished; left out")
+            return
+        for problem in decade.problems:
             problems.append(problem)
             progress.error(problem)
 
-    records: dict[DecadeName, Record] = {}
-    for name in names:
-        found, record = _record(folder, place, name)
-        report(found)
-        if record:
-            records[name] = record
-    tasks = [
-        VerifyTask(
-            place.location,
-            name,
-            record.identity,
-            block.index,
-            block.n_pairs,
-            record.export.min_similarity if record.export else None,
-        )
-        for name, record in records.items()
-        for block in record.grid.row_blocks()
-    ]
+    for decade in found.values():
+        if not decade.tasks:
+            conclude(decade)
+    tasks = list(itertools.chain.from_iterable(decade.tasks or () for decade in found.values()))
     total = sum(task.row_block_pairs for task in tasks)
     progress.stage("verifying", total, 0, "pairs")
     workers = worth(min(workers or cpus(), cpus()), total * _SECONDS_PER_PAIR)
-    verified: dict[DecadeName, list[Verified]] = {name: [] for name in records}
     with no_worker_left():
         for result in perform_all(examine, tasks, workers):
-            verified[result.task.name].append(result)
             progress.advance("verifying", result.task.row_block_pairs)
-            report(result.problems)
-    for name, record in records.items():
-        report(list(_output(folder.output(name), record, verified[name])))
+            decade = found[result.task.name]
+            decade.verified.append(result)
+            decade.problems += result.problems
+            decade.lacks |= result.lacks
+            if len(decade.verified) == len(decade.tasks or ()):
+                conclude(decade)
     progress.close()
     return problems
 
 
-def _record(folder: DataFolder, store: Store, name: DecadeName) -> tuple[list[str], Record | None]:
+def _read(store: Store, name: DecadeName) -> Record | str | None:
     try:
-        record = store.record(name)
-        if record is None:
-            return [f"{store.location}: {name}: is not in the store"], None
-        stored = store.open(name, record)
+        return store.record(name)
+    except DamagedError as error:
+        return str(error)
+
+
+def _begun(folder: DataFolder, store: Store, name: DecadeName) -> _Decade:
+    """Judge what does not take a look at every chunk."""
+    place = f"{store.location}: {name}"
+    decade = _Decade(name, _read(store, name))
+    if decade.record is None:
+        decade.problems.append(f"{place}: is not in the store")
+        decade.lacks = True
+        return decade
+    try:
+        stored = store.open(name)
         _ = stored.ids, stored.vectors  # Reading them is what verifies them.
     except DamagedError as error:
-        return [f"{store.location}: {name}: {error}"], None
-    problems = [
-        f"{store.location}: {name}: the metadata of {part} are damaged"
-        for part in store.damaged_metadata(record)
+        decade.problems.append(f"{place}: {error}")
+        return decade
+    decade.problems += [
+        f"{place}: the metadata of {part} are damaged"
+        for part in store.damaged_metadata(stored.record)
     ]
+    decade.tasks = _tasks(store, name, stored.record)
     try:
-        if fingerprint(folder.input(name)) != record.input_sha256:
-            problems.append(f"{folder.input(name)}: has changed since it was read")
+        if fingerprint(folder.input(name)) != stored.record.input_sha256:
+            decade.lacks = True
+            decade.problems.append(f"{folder.input(name)}: has changed since it was read")
     except InputError as error:
-        problems.append(str(error))
-    return problems, record
+        decade.problems.append(str(error))
+    return decade
+
+
+def _tasks(store: Store, name: DecadeName, record: Record) -> list[VerifyTask]:
+    least = record.export.min_similarity if record.export else None
+    return [
+        VerifyTask(store.location, name, record.identity, block.index, block.n_pairs, least)
+        for block in record.grid.row_blocks()
+    ]
+
+
+def _at_work(decade: _Decade, store: Store, output: Path, who: str | None) -> bool:
+    """Whether a run is at work on a decade, or was since it was first looked at."""
+    if _read(store, decade.name) != decade.record:
+        return True
+    return decade.lacks and bool(who or holder(store) or holder(output))
+
+
+def _judge_output(decade: _Decade, output: Path) -> None:
+    record = decade.record
+    if decade.tasks is None or not isinstance(record, Record):
+        return  # There is nothing to compare it with.
+    found = list(_output(output, record, decade.verified))
+    decade.problems += found
+    decade.lacks |= bool(found) and not _is_exported(output, record)
+
+
+def _is_exported(output: Path, record: Record) -> bool:
+    try:
+        found = output.stat()
+    except OSError:
+        return False
+    export = record.export
+    return export is not None and (found.st_size, found.st_mtime_ns) == (
+        export.size,
+        export.mtime_ns,
+    )
 
 
 def _output(output: Path, record: Record, verified: list[Verified]) -> Iterator[str]:
