@@ -4,19 +4,20 @@ import argparse
 import dataclasses
 import io
 import json
-import math
 import os
 import sys
 import traceback
-from collections.abc import Sequence
-from typing import NoReturn
+from collections.abc import Callable, Sequence
+from typing import NoReturn, TypeVar
 
 import engine
+from engine.arguments import count, number, year
 from engine.terminal import TerminalProgress, status_table, summary_table
 from engine.terminal.stopping import exit_deaf, stoppably
 from engine.triangle.kernel import KERNELS
 
 _DEFAULT_DATA = "data"
+_T = TypeVar("_T")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -38,7 +39,7 @@ def parser() -> argparse.ArgumentParser:
     add(
         "--workers",
         metavar="N",
-        type=_positive,
+        type=_typed(count),
         help="worker processes (default: the CPUs available)",
     )
     add(
@@ -56,17 +57,21 @@ def parser() -> argparse.ArgumentParser:
         "--decade",
         metavar="YEAR",
         nargs="+",
-        type=_year,
+        type=_typed(year),
         help="only these (default: every plots_YEARs.json there)",
     )
     add(
         "--kernel",
         choices=KERNELS,
-        default="dot",
         help="dot: bit for bit the notebook's value; gemm: faster, within 2e-15 of it "
-        "(default: %(default)s)",
+        "(default: what the store has; dot for what is new)",
     )
-    add("--normalize", action="store_true", help="scale every vector to unit length first")
+    add(
+        "--normalize",
+        action="store_true",
+        default=None,
+        help="scale every vector to unit length first (default: as the store has it)",
+    )
     only = parser.add_mutually_exclusive_group()
     only.add_argument("--compute-only", action="store_true", help="fill the store, write no JSON")
     only.add_argument(
@@ -87,7 +92,7 @@ def parser() -> argparse.ArgumentParser:
     add(
         "--min-similarity",
         metavar="X",
-        type=_number,
+        type=_typed(number),
         help="export only the pairs at or above X (default: every pair)",
     )
     add(
@@ -102,27 +107,16 @@ def parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 on")
-    return int(text)
+def _typed(read: Callable[[object], _T]) -> Callable[[str], _T]:
+    """Let argparse say what is wrong with an argument in the words of `engine.arguments`."""
 
+    def typed(text: str) -> _T:
+        try:
+            return read(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
 
-def _number(text: str) -> float:
-    try:
-        number = float(text)
-    except ValueError:
-        number = math.nan
-    if math.isnan(number):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number")
-    return number
-
-
-def _year(text: str) -> str:
-    year = text.removesuffix("s")
-    if not year.isdecimal():
-        raise argparse.ArgumentTypeError(f"{text!r} is not a year like 1990")
-    return year
+    return typed
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -1,13 +1,13 @@
 """The run as one call: `run` computes what is missing of the selected decades and exports it."""
 
-import math
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from engine.arguments import Count, Names, Number, Years, read_arguments
 from engine.batch.job import DecadeSummary, Job
 from engine.batch.plan import Settings, choose
 from engine.data_folder import DataFolder, DecadeName
@@ -15,7 +15,7 @@ from engine.errors import EngineError
 from engine.progress import Progress
 from engine.store.lock import lock_path, locked
 from engine.store.store import Store
-from engine.triangle.kernel import KERNELS, KernelName
+from engine.triangle.kernel import KernelName
 from engine.work.pool import cpus, no_worker_left, sweep_after
 from engine.work.tasks import BlockTask, Result
 
@@ -40,13 +40,13 @@ def run(
     data: str | os.PathLike[str] = "data",
     *,
     store: str | os.PathLike[str] | None = None,
-    workers: int | None = None,
+    workers: Count | None = None,
     dask: str | None = None,
-    approaches: Sequence[str] | None = None,
-    decades: Sequence[str] | None = None,
-    kernel: KernelName = "dot",
-    normalize: bool = False,
-    min_similarity: float | None = None,
+    approaches: Names | None = None,
+    decades: Years | None = None,
+    kernel: KernelName | None = None,
+    normalize: bool | None = None,
+    min_similarity: Number | None = None,
     compute: bool = True,
     export: bool = True,
     restart: bool = False,
@@ -71,12 +71,14 @@ def run(
         which computes; reading and exporting stay here. Every machine of the cluster must see
         `store`.
     approaches, decades
-        Only these; all by default. Decades are years, for instance ``["1990", "2000"]``.
+        Only these, one or several; all by default. Decades are years: ``1990``, ``"1990"`` or
+        ``["1990s", 2000]``.
     kernel
         ``"dot"``: bit for bit the value of ``a @ b``; ``"gemm"``: faster, within 2e-15 of it
-        (for vectors of unit length).
+        (for vectors of unit length). By default what the store has; ``"dot"`` for what is new.
     normalize
-        Scale every vector to unit length first.
+        Scale every vector to unit length first. By default as the store has it; not for what is
+        new.
     min_similarity
         Export only pairs at or above; all by default.
     compute
@@ -109,16 +111,19 @@ def run(
     >>> summary.ok  # doctest: +SKIP
     True
     """
-    if kernel not in KERNELS:
-        raise ValueError(f"kernel must be one of {', '.join(KERNELS)}, not {kernel!r}")
+    asked = read_arguments(
+        approaches=approaches,
+        decades=decades,
+        workers=workers,
+        kernel=kernel,
+        normalize=normalize,
+        min_similarity=min_similarity,
+    )
+    settings = Settings(asked.kernel or "dot", bool(asked.normalize), asked.min_similarity)
     if not (compute or export):
         raise ValueError("there is nothing to do without compute and without export")
-    if workers is not None and workers < 1:
-        raise ValueError(f"workers must be at least 1, not {workers}")
     if restart and not compute:
         raise ValueError("restart forgets what an export without compute would need")
-    if min_similarity is not None and math.isnan(min_similarity):
-        raise ValueError("min_similarity must be a number, not NaN")
     begin = time.perf_counter()
     folder = DataFolder(Path(data))
     place = Store(str(folder.default_store if store is None else store))
@@ -126,13 +131,15 @@ def run(
         place = Store(str(place.path.absolute()))  # Its workers are elsewhere.
     progress = progress or Progress()
     there = place.exists()
-    names = choose(folder, place, approaches, decades, there)
+    names = choose(folder, place, asked.approaches, asked.decades, there)
     if not there and not compute:
         raise EngineError(
             f"{place.location}: there is no store to export from; run without --export-only"
         )
-    if (usable := cpus()) < (workers or 1):
-        progress.message(f"{workers} workers were asked for; {usable} are used, one for each CPU")
+    if (usable := cpus()) < (asked.workers or 1):
+        progress.message(
+            f"{asked.workers} workers were asked for; {usable} are used, one for each CPU"
+        )
     with ExitStack() as held:
         sweep_after(held.enter_context(locked(place)))
         usual = Store(str(folder.default_store))
@@ -147,10 +154,10 @@ def run(
             job = Job(
                 folder,
                 place,
-                Settings(kernel, normalize, min_similarity),
+                settings,
                 compute,
                 export,
-                min(workers or usable, usable),
+                min(asked.workers or usable, usable),
                 progress,
                 {name: DecadeSummary(name) for name in names},
                 away,
@@ -159,7 +166,7 @@ def run(
                 pass
     progress.close()
     seconds = time.perf_counter() - begin
-    return Summary(list(job.summaries.values()), seconds, min_similarity)
+    return Summary(list(job.summaries.values()), seconds, asked.min_similarity)
 
 
 @contextmanager

@@ -1,11 +1,11 @@
 """What is done and what the next run would do, for a person or a script; nothing is changed."""
 
 import os
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from engine.arguments import Names, Number, Years, read_arguments
 from engine.batch.plan import DecadeState, Settings, choose, look
 from engine.data_folder import DataFolder, DecadeName
 from engine.store.lock import holder
@@ -62,11 +62,11 @@ def status(
     data: str | os.PathLike[str] = "data",
     *,
     store: str | os.PathLike[str] | None = None,
-    approaches: Sequence[str] | None = None,
-    decades: Sequence[str] | None = None,
-    kernel: KernelName = "dot",
-    normalize: bool = False,
-    min_similarity: float | None = None,
+    approaches: Names | None = None,
+    decades: Years | None = None,
+    kernel: KernelName | None = None,
+    normalize: bool | None = None,
+    min_similarity: Number | None = None,
 ) -> Status:
     """Say what is done and what a run with the same arguments would do.
 
@@ -84,12 +84,21 @@ def status(
     ------
     EngineError
         When there are no inputs and no store, or the store cannot be read.
+    ValueError
+        When an argument is not what it should be.
     """
+    asked = read_arguments(
+        approaches=approaches,
+        decades=decades,
+        kernel=kernel,
+        normalize=normalize,
+        min_similarity=min_similarity,
+    )
+    settings = Settings(asked.kernel or "dot", bool(asked.normalize), asked.min_similarity)
     folder = DataFolder(Path(data))
     place = Store(str(folder.default_store if store is None else store))
     there = place.exists()
-    names = choose(folder, place, approaches, decades, there)
-    settings = Settings(kernel, normalize, min_similarity)
+    names = choose(folder, place, asked.approaches, asked.decades, there)
     if there:
         states = look(folder, place, names, settings)
     else:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import google_crc32c
 
+from engine.arguments import Count, Names, Years, read_arguments
 from engine.batch.plan import choose
 from engine.data_folder import DataFolder, DecadeName
 from engine.embeddings.reading import fingerprint
@@ -81,9 +82,9 @@ def verify(
     data: str | os.PathLike[str] = "data",
     *,
     store: str | os.PathLike[str] | None = None,
-    workers: int | None = None,
-    approaches: Sequence[str] | None = None,
-    decades: Sequence[str] | None = None,
+    workers: Count | None = None,
+    approaches: Names | None = None,
+    decades: Years | None = None,
     progress: Progress | None = None,
 ) -> list[str]:
     """Read every chunk against its checksum and every output against the store.
@@ -102,13 +103,16 @@ def verify(
     ------
     EngineError
         When there is no store, or none that can be read.
+    ValueError
+        When an argument is not what it should be.
     """
+    asked = read_arguments(approaches=approaches, decades=decades, workers=workers)
     folder = DataFolder(Path(data))
     place = Store(str(folder.default_store if store is None else store))
     if not place.exists():
         raise EngineError(f"{place.location}: there is no store to verify; run the engine first")
     progress = progress or Progress()
-    names = choose(folder, place, approaches, decades, True)
+    names = choose(folder, place, asked.approaches, asked.decades, True)
     problems: list[str] = []
 
     def report(found: Sequence[str]) -> None:
@@ -136,10 +140,10 @@ def verify(
     ]
     total = sum(task.row_block_pairs for task in tasks)
     progress.stage("verifying", total, 0, "pairs")
-    workers = worth(min(workers or cpus(), cpus()), total * _SECONDS_PER_PAIR)
+    used = worth(min(asked.workers or cpus(), cpus()), total * _SECONDS_PER_PAIR)
     verified: dict[DecadeName, list[Verified]] = {name: [] for name in records}
     with no_worker_left():
-        for result in perform_all(examine, tasks, workers):
+        for result in perform_all(examine, tasks, used):
             verified[result.task.name].append(result)
             progress.advance("verifying", result.task.row_block_pairs)
             report(result.problems)
