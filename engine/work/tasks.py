@@ -9,7 +9,7 @@ import math
 import os
 import time
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -79,6 +79,8 @@ class Result:
     """The traceback of the error."""
     record: Record | None = None
     """What was read, of a `ReadTask`."""
+    message: str = ""
+    """What is worth knowing of what was read."""
     pairs_computed: int = 0
     pairs_exported: int = 0
     """Pairs written to the output."""
@@ -158,7 +160,17 @@ def _read(task: ReadTask) -> Result:
         norm_max=float(norms.max(initial=0.0)) if len(norms) else 1.0,
     )
     Store(task.store).begin(task.name, embeddings.ids, vectors, record)
-    return Result(task, 0.0, record=record)
+    return Result(task, 0.0, record=record, message=_repetitions(task, embeddings.repeated))
+
+
+def _repetitions(task: ReadTask, ids: Sequence[str]) -> str:
+    if not ids:
+        return ""
+    number = "one id stands" if len(ids) == 1 else f"{len(ids):,} ids stand"
+    return (
+        f"{task.input}: {number} there more than once, always with the same vector, and counts "
+        f'once, at its first place; the first is "{shown(ids[0])}"'
+    )
 
 
 def _norms(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
