@@ -5,6 +5,7 @@
 engine puts paths together, so nothing else can put one together wrongly.
 """
 
+import os
 import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from engine.errors import EngineError, shown
 
 _INPUT_NAME = re.compile(r"plots_([0-9]{1,9})s\.json")
 _LONGEST_NAME = 100
+_FOUND = "lost+found"  # At the root of a file system; only root may list it.
 
 
 @dataclass(frozen=True, order=True)
@@ -32,6 +34,16 @@ class DecadeName:
 
     def __str__(self) -> str:
         return f"{self.approach} {self.decade}s"
+
+
+@dataclass(frozen=True)
+class Listing:
+    """What the folder of embeddings holds."""
+
+    names: list[DecadeName]
+    """The decades that have an input, by approach and year."""
+    unusable: dict[str, str]
+    """Folders that hold an input, or may hold one, and cannot be used: each with the reason."""
 
 
 @dataclass(frozen=True)
@@ -64,36 +76,55 @@ class DataFolder:
         return self.similarities / name.approach / f"similarities_{name.decade}s.json"
 
     def inputs(self) -> list[DecadeName]:
-        """List the decades that have an input, by approach and year.
+        """List the decades that have an input, by approach and year; see `listing`."""
+        return self.listing().names
+
+    def listing(self) -> Listing:
+        """List what there is of inputs; only a folder that holds one is that of an approach.
 
         Raises
         ------
         EngineError
-            When the folder cannot be listed, or an approach's folder has a name that cannot be
-            used as a name in the store or would garble a terminal.
+            When the folder of embeddings is there and cannot be listed.
         """
+        names: list[DecadeName] = []
+        unusable = {}
         try:
-            folders = sorted(
-                entry
-                for entry in self.embeddings.iterdir()
-                if entry.is_dir() and not entry.name.startswith(".")
-            )
-            names = []
-            for folder in folders:
-                check_approach(folder.name, self.embeddings)
-                names += [
-                    DecadeName(folder.name, match[1])
-                    for entry in folder.iterdir()
-                    if (match := _INPUT_NAME.fullmatch(entry.name))
-                ]
-        except FileNotFoundError:
-            return []
+            folders = [entry for entry in _entries(self.embeddings) if entry.name != _FOUND]
         except OSError as error:
-            raise EngineError(
-                f"{shown(str(error.filename), 300)}: cannot be listed ({error.strerror}); "
-                "a folder of embeddings was expected, one sub-folder for each approach"
-            ) from None
-        return sorted(names, key=lambda name: (name.approach, int(name.decade), name.decade))
+            raise EngineError(_unlisted(self.embeddings, error)) from None
+        for folder in folders:
+            try:
+                files = _entries(folder.path) if folder.is_dir() else []
+            except OSError as error:
+                unusable[folder.name] = _unlisted(folder.path, error)
+                continue
+            matches = [match for file in files if (match := _INPUT_NAME.fullmatch(file.name))]
+            if matches and not _can_be_approach(folder.name):
+                unusable[folder.name] = _refused(folder.name, self.embeddings)
+            else:
+                names += [DecadeName(folder.name, match[1]) for match in matches]
+        names.sort(key=lambda name: (name.approach, int(name.decade), name.decade))
+        return Listing(names, unusable)
+
+
+def _entries(folder: str | Path) -> list[os.DirEntry[str]]:
+    """List what is not hidden in a folder, by name; nothing where there is none."""
+    try:
+        with os.scandir(folder) as entries:
+            return sorted(
+                (entry for entry in entries if not entry.name.startswith(".")),
+                key=lambda entry: entry.name,
+            )
+    except FileNotFoundError:
+        return []
+
+
+def _unlisted(folder: str | Path, error: OSError) -> str:
+    return (
+        f"{shown(str(folder), 300)}: cannot be listed ({error.strerror}); a folder of embeddings "
+        "was expected, one sub-folder for each approach: check its permissions"
+    )
 
 
 def check_approach(approach: str, folder: Path) -> None:
@@ -106,11 +137,15 @@ def check_approach(approach: str, folder: Path) -> None:
         holds a slash or characters that cannot be printed.
     """
     if not _can_be_approach(approach):
-        raise EngineError(
-            f"{shown(str(folder), 300)}: an approach cannot be called {shown(approach)!r}; a "
-            f"folder name of at most {_LONGEST_NAME} printable characters was expected, without "
-            "slashes and not beginning with '.' or '__': rename the folder"
-        )
+        raise EngineError(_refused(approach, folder))
+
+
+def _refused(approach: str, folder: Path) -> str:
+    return (
+        f"{shown(str(folder), 300)}: an approach cannot be called {shown(approach)!r}; a folder "
+        f"name of at most {_LONGEST_NAME} printable characters was expected, without slashes, not "
+        "beginning with '.' or '__' and not zarr.json: rename the folder"
+    )
 
 
 def _can_be_approach(name: str) -> bool:
@@ -118,6 +153,7 @@ def _can_be_approach(name: str) -> bool:
         name.isprintable()
         and 0 < len(name.encode()) <= _LONGEST_NAME
         and not name.startswith((".", "__"))
+        and name.lower() != "zarr.json"
         and "/" not in name
         and "\\" not in name
     )

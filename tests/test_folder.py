@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from reference import films, put
 
-from engine.data_folder import DataFolder, DecadeName, check_approach, select
+from engine.data_folder import DataFolder, DecadeName, Listing, check_approach, select
 from engine.errors import EngineError
 
 NAMES = [DecadeName(a, d) for a in ("embedding", "genres") for d in ("1990", "2000")]
@@ -65,6 +65,7 @@ def test_a_plain_name_may_be_an_approach(approach: str) -> None:
         "..",
         ".git",
         "__init__",
+        "zarr.json",
         "a/b",
         "a\\b",
         "x" * 101,
@@ -82,11 +83,25 @@ def test_a_hostile_name_is_refused_in_a_sentence_fit_for_a_terminal(approach: st
     assert len(str(caught.value)) < 400
 
 
-def test_a_folder_with_a_hostile_name_is_refused_where_it_lies(tmp_path: Path) -> None:
-    os.makedirs(os.fsencode(tmp_path) + b"/embeddings/a\xff\x1b[31mb")
-    with pytest.raises(EngineError, match="rename the folder") as caught:
-        DataFolder(tmp_path).inputs()
-    assert str(caught.value).isprintable()
+def test_a_folder_with_a_hostile_name_and_an_input_is_named_in_a_line_for_a_terminal(
+    tmp_path: Path,
+) -> None:
+    folder = os.fsencode(tmp_path) + b"/embeddings/a\xff\x1b[31mb"
+    os.makedirs(folder)
+    assert DataFolder(tmp_path).listing().unusable == {}
+    open(folder + b"/plots_1990s.json", "w").close()
+    listing = DataFolder(tmp_path).listing()
+    (reason,) = listing.unusable.values()
+    assert listing.names == []
+    assert "rename the folder" in reason
+    assert reason.isprintable()
+
+
+def test_a_link_that_leads_nowhere_and_a_pipe_are_no_approaches(tmp_path: Path) -> None:
+    (tmp_path / "embeddings").mkdir()
+    (tmp_path / "embeddings" / "link").symlink_to("nowhere")
+    os.mkfifo(tmp_path / "embeddings" / "pipe")
+    assert DataFolder(tmp_path).listing() == Listing([], {})
 
 
 def test_without_a_choice_all_decades_are_selected() -> None:

@@ -27,7 +27,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from engine.embeddings.parsing import parse_embeddings
-from engine.embeddings.reading import fingerprint, read_embeddings
+from engine.embeddings.reading import fingerprint, is_there, read_embeddings
 from engine.errors import InputError, shown
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -451,6 +451,18 @@ def test_a_missing_file_a_folder_a_pipe_and_a_broken_link_are_refused(tmp_path: 
                 read(path)
             assert f"found {reason}, expected a file that can be read" in str(refused.value)
             assert path.name[-20:] in str(refused.value)
+
+
+def test_whether_an_input_is_there_is_known_or_an_error(tmp_path: Path) -> None:
+    there = written(tmp_path, b"{}")
+    assert is_there(there)
+    assert is_there(tmp_path)
+    for path in (tmp_path / "missing", tmp_path / "no" / "folder", there / "below"):
+        assert not is_there(path)
+    (tmp_path / "loop").symlink_to("loop")
+    for path in (tmp_path / "loop", tmp_path / ("x" * 300)):
+        with pytest.raises(InputError, match="expected a file that can be read"):
+            is_there(path)
 
 
 def test_a_file_without_permission_is_refused() -> None:

@@ -4,14 +4,16 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from engine.arguments import Count, Names, Number, Years, read_arguments
+from engine.batch.choice import choose
 from engine.batch.job import DecadeSummary, Job
-from engine.batch.plan import Settings, choose
+from engine.batch.plan import Settings
 from engine.data_folder import DataFolder, DecadeName
-from engine.errors import EngineError
+from engine.embeddings.reading import is_there
+from engine.errors import EngineError, InputError
 from engine.progress import Progress
 from engine.store.lock import lock_path, locked
 from engine.store.store import Store
@@ -29,11 +31,13 @@ class Summary:
     """Wall time of the whole run."""
     min_similarity: float | None = None
     """Pairs below were left out of the outputs; None: every pair is in them."""
+    errors: list[str] = field(default_factory=list)
+    """Why the folder of an approach could not be used, a sentence for each."""
 
     @property
     def ok(self) -> bool:
-        """Whether every decade is finished."""
-        return all(decade.error is None for decade in self.decades)
+        """Whether every decade is finished, and no folder had to be left out."""
+        return not self.errors and all(decade.error is None for decade in self.decades)
 
 
 def run(
@@ -131,7 +135,7 @@ def run(
         place = Store(str(place.path.absolute()))  # Its workers are elsewhere.
     progress = progress or Progress()
     there = place.exists()
-    names = choose(folder, place, asked.approaches, asked.decades, there)
+    choice = choose(folder, place, asked.approaches, asked.decades, there)
     if not there and not compute:
         raise EngineError(
             f"{place.location}: there is no store to export from; run without --export-only"
@@ -148,6 +152,9 @@ def run(
             held.enter_context(locked(usual, "these outputs"))
         place.create()
         place.sweep()
+        for error in choice.errors:
+            progress.error(error)
+        names = choice.names
         if restart:
             names = _forget(folder, place, names, progress)
         with no_worker_left(), _cluster(dask if compute else None, place, progress) as away:
@@ -166,7 +173,7 @@ def run(
                 pass
     progress.close()
     seconds = time.perf_counter() - begin
-    return Summary(list(job.summaries.values()), seconds, asked.min_similarity)
+    return Summary(list(job.summaries.values()), seconds, asked.min_similarity, choice.errors)
 
 
 @contextmanager
@@ -190,7 +197,11 @@ def _forget(
     kept = []
     for name in names:
         store.forget(name)
-        if folder.input(name).exists():
+        try:
+            there = is_there(folder.input(name))
+        except InputError:
+            there = True  # Reading it will say what is the matter.
+        if there:
             kept.append(name)
         else:
             progress.message(f"{name}: forgotten; it has no input")

@@ -1,12 +1,13 @@
 """What is done and what the next run would do, for a person or a script; nothing is changed."""
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
 from engine.arguments import Names, Number, Years, read_arguments
-from engine.batch.plan import DecadeState, Settings, choose, look
+from engine.batch.choice import choose
+from engine.batch.plan import DecadeState, Settings, look
 from engine.data_folder import DataFolder, DecadeName
 from engine.store.lock import holder
 from engine.store.store import Store
@@ -56,6 +57,8 @@ class Status:
     holder: str | None
     """The run that holds the store at the moment."""
     decades: list[DecadeStatus]
+    errors: list[str] = field(default_factory=list)
+    """Why the folder of an approach cannot be used, a sentence for each."""
 
 
 def status(
@@ -98,12 +101,15 @@ def status(
     folder = DataFolder(Path(data))
     place = Store(str(folder.default_store if store is None else store))
     there = place.exists()
-    names = choose(folder, place, asked.approaches, asked.decades, there)
+    choice = choose(folder, place, asked.approaches, asked.decades, there)
     if there:
-        states = look(folder, place, names, settings)
+        states = look(folder, place, choice.names, settings)
     else:
-        states = [DecadeState(name, folder.input(name), folder.output(name)) for name in names]
-    return Status(place.location, holder(place), [_status(state, settings) for state in states])
+        states = [
+            DecadeState(name, folder.input(name), folder.output(name)) for name in choice.names
+        ]
+    found = [_status(state, settings) for state in states]
+    return Status(place.location, holder(place), found, choice.errors)
 
 
 def _status(state: DecadeState, settings: Settings) -> DecadeStatus:

@@ -12,7 +12,7 @@ from pathlib import Path
 import google_crc32c
 
 from engine.arguments import Count, Names, Years, read_arguments
-from engine.batch.plan import choose
+from engine.batch.choice import choose
 from engine.data_folder import DataFolder, DecadeName
 from engine.embeddings.reading import fingerprint
 from engine.errors import DamagedError, EngineError, InputError
@@ -112,7 +112,7 @@ def verify(
     if not place.exists():
         raise EngineError(f"{place.location}: there is no store to verify; run the engine first")
     progress = progress or Progress()
-    names = choose(folder, place, asked.approaches, asked.decades, True)
+    choice = choose(folder, place, asked.approaches, asked.decades, True)
     problems: list[str] = []
 
     def report(found: Sequence[str]) -> None:
@@ -120,8 +120,9 @@ def verify(
             problems.append(problem)
             progress.error(problem)
 
+    report(choice.errors)
     records: dict[DecadeName, Record] = {}
-    for name in names:
+    for name in choice.names:
         found, record = _record(folder, place, name)
         report(found)
         if record:

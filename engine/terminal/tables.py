@@ -48,7 +48,7 @@ def summary_table(summary: Summary) -> str:
     lines = [table(head, rows)]
     finished = [decade for decade in summary.decades if not decade.error]
     pairs = sum(decade.n_pairs for decade in finished)
-    failed = len(summary.decades) - len(finished)
+    failed = len(summary.decades) - len(finished) + len(summary.errors)
     written = sum(decade.output_bytes or 0 for decade in finished)
     idle = all(decade.up_to_date for decade in summary.decades)
     above = "" if (x := summary.min_similarity) is None else f" (pairs ≥ {x:g})"
@@ -93,12 +93,13 @@ def status_table(status: Status) -> str:
         parts.append("\n".join([folder, head_line, *(lines[k] for k in part)]))
     words = _filtered(status.decades)
     words += [decade.reason for decade in status.decades if decade.reason]
+    words += status.errors
     parts.append("\n".join(words))
     todo = [decade for decade in status.decades if decade.next not in ("nothing", "fail")]
     left = sum((decade.n_pairs or 0) - decade.pairs_computed for decade in todo)
     unread = sum(decade.n_films is None for decade in todo)
     parts.append(
-        "everything is up to date"
+        f"everything {'else ' if status.errors else ''}is up to date"
         if all(decade.next == "nothing" for decade in status.decades)
         else f"the next run works on {_count(len(todo), 'decade')}"
         + (f", {left:,} pairs to compute" if left else "")
