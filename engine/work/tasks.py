@@ -166,10 +166,10 @@ def _read(task: ReadTask) -> Result:
 def _repetitions(task: ReadTask, ids: Sequence[str]) -> str:
     if not ids:
         return ""
-    number = "one id stands" if len(ids) == 1 else f"{len(ids):,} ids stand"
     return (
-        f"{task.input}: {number} there more than once, always with the same vector, and counts "
-        f'once, at its first place; the first is "{shown(ids[0])}"'
+        f"{shown(str(task.input), 300)}: {len(ids):,} {'id' if len(ids) == 1 else 'ids'} given "
+        "more than once, always with the same vector, and kept once, at the first place; the first "
+        f'is "{shown(ids[0])}"'
     )
 
 
