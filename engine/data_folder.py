@@ -5,7 +5,6 @@
 engine puts paths together, so nothing else can put one together wrongly.
 """
 
-import os
 import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -14,8 +13,8 @@ from pathlib import Path
 from engine.errors import EngineError, shown
 
 _INPUT_NAME = re.compile(r"plots_([0-9]{1,9})s\.json")
-_LONGEST_NAME = 100
-_FOUND = "lost+found"  # At the root of a file system; only root may list it.
+LONGEST_NAME = 100
+"""Bytes in the name of an approach."""
 
 
 @dataclass(frozen=True, order=True)
@@ -34,16 +33,6 @@ class DecadeName:
 
     def __str__(self) -> str:
         return f"{self.approach} {self.decade}s"
-
-
-@dataclass(frozen=True)
-class Listing:
-    """What the folder of embeddings holds."""
-
-    names: list[DecadeName]
-    """The decades that have an input, by approach and year."""
-    unusable: dict[str, str]
-    """Folders that hold an input, or may hold one, and cannot be used: each with the reason."""
 
 
 @dataclass(frozen=True)
@@ -75,84 +64,13 @@ class DataFolder:
         """Path of the legacy JSON of a decade."""
         return self.similarities / name.approach / f"similarities_{name.decade}s.json"
 
-    def inputs(self) -> list[DecadeName]:
-        """List the decades that have an input, by approach and year; see `listing`."""
-        return self.listing().names
 
-    def listing(self) -> Listing:
-        """List what there is of inputs; only a folder that holds one is that of an approach.
-
-        Raises
-        ------
-        EngineError
-            When the folder of embeddings is there and cannot be listed.
-        """
-        names: list[DecadeName] = []
-        unusable = {}
-        try:
-            folders = [entry for entry in _entries(self.embeddings) if entry.name != _FOUND]
-        except OSError as error:
-            raise EngineError(_unlisted(self.embeddings, error)) from None
-        for folder in folders:
-            try:
-                files = _entries(folder.path) if folder.is_dir() else []
-            except OSError as error:
-                unusable[folder.name] = _unlisted(folder.path, error)
-                continue
-            matches = [match for file in files if (match := _INPUT_NAME.fullmatch(file.name))]
-            if matches and not _can_be_approach(folder.name):
-                unusable[folder.name] = _refused(folder.name, self.embeddings)
-            else:
-                names += [DecadeName(folder.name, match[1]) for match in matches]
-        names.sort(key=lambda name: (name.approach, int(name.decade), name.decade))
-        return Listing(names, unusable)
-
-
-def _entries(folder: str | Path) -> list[os.DirEntry[str]]:
-    """List what is not hidden in a folder, by name; nothing where there is none."""
-    try:
-        with os.scandir(folder) as entries:
-            return sorted(
-                (entry for entry in entries if not entry.name.startswith(".")),
-                key=lambda entry: entry.name,
-            )
-    except FileNotFoundError:
-        return []
-
-
-def _unlisted(folder: str | Path, error: OSError) -> str:
-    return (
-        f"{shown(str(folder), 300)}: cannot be listed ({error.strerror}); a folder of embeddings "
-        "was expected, one sub-folder for each approach: check its permissions"
-    )
-
-
-def check_approach(approach: str, folder: Path) -> None:
-    """Refuse names that a store, a path or a terminal would not survive.
-
-    Raises
-    ------
-    EngineError
-        For a name that is empty, hidden, reserved by zarr (``__…``), too long, not UTF-8, or
-        holds a slash or characters that cannot be printed.
-    """
-    if not _can_be_approach(approach):
-        raise EngineError(_refused(approach, folder))
-
-
-def _refused(approach: str, folder: Path) -> str:
-    return (
-        f"{shown(str(folder), 300)}: an approach cannot be called {shown(approach)!r}; a folder "
-        f"name of at most {_LONGEST_NAME} printable characters was expected, without slashes, not "
-        "beginning with '.' or '__' and not zarr.json: rename the folder"
-    )
-
-
-def _can_be_approach(name: str) -> bool:
+def can_be_approach(name: str) -> bool:
+    """Whether a store, a path and a terminal survive a name."""
     return (
         name.isprintable()
-        and 0 < len(name.encode()) <= _LONGEST_NAME
-        and not name.startswith((".", "__"))
+        and 0 < len(name.encode()) <= LONGEST_NAME
+        and not name.startswith((".", "__"))  # Hidden; reserved by zarr.
         and name.lower() != "zarr.json"
         and "/" not in name
         and "\\" not in name
@@ -161,7 +79,13 @@ def _can_be_approach(name: str) -> bool:
 
 def can_be_decade(approach: str, decade: str) -> bool:
     """Whether a group of a store can be that of a decade of this engine."""
-    return _can_be_approach(approach) and _INPUT_NAME.fullmatch(f"plots_{decade}s.json") is not None
+    return can_be_approach(approach) and decade_of(f"plots_{decade}s.json") is not None
+
+
+def decade_of(file_name: str) -> str | None:
+    """The decade whose embeddings a file of this name holds, if it is the name of an input."""
+    match = _INPUT_NAME.fullmatch(file_name)
+    return match and match[1]
 
 
 def select(

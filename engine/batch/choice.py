@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from engine.data_folder import DataFolder, DecadeName, select
 from engine.errors import EngineError
+from engine.listing import Unread, list_inputs, not_read
 from engine.store.store import Store
 
 
@@ -15,6 +16,8 @@ class Choice:
     names: list[DecadeName]
     errors: list[str]
     """Why the folder of an approach cannot be used, a sentence for each that is selected."""
+    unread: list[Unread]
+    """What may have been meant to be among them."""
 
 
 def choose(
@@ -31,18 +34,24 @@ def choose(
     EngineError
         When there are none, or one was asked for that is not there.
     """
-    listing = folder.listing()
+    listing = list_inputs(folder)
     unusable = listing.unusable
     stored = store.names() if there else ()
     known = sorted({*listing.names, *(name for name in stored if name.approach not in unusable)})
     errors = [why for name, why in unusable.items() if not approaches or name in approaches]
     usable = approaches and [name for name in approaches if name not in unusable]
+    unread = listing.unread_of(approaches)
+    skipped = not_read(unread)
     if errors and not (known if approaches is None else usable):
         raise EngineError(errors[0])
     if not known:
         raise EngineError(
-            f"{folder.embeddings}: no embeddings were found; they belong in "
-            f"{folder.embeddings}/APPROACH/plots_YEARs.json, or make some up: "
+            f"{folder.embeddings}: no embeddings were found; {skipped}{'; ' * bool(skipped)}they "
+            f"belong in {folder.embeddings}/APPROACH/plots_YEARs.json, or make some up: "
             f"python scripts/synthesize.py --data {folder.root} --scale 0.1"
         )
-    return Choice(select(known, usable, decades), errors)
+    try:
+        names = select(known, usable, decades)
+    except EngineError as error:
+        raise EngineError(f"{error}; {skipped}" if skipped else str(error)) from None
+    return Choice(names, errors, unread)

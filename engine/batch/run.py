@@ -14,6 +14,7 @@ from engine.batch.plan import Settings
 from engine.data_folder import DataFolder, DecadeName
 from engine.embeddings.reading import is_there
 from engine.errors import EngineError, InputError
+from engine.listing import not_read
 from engine.progress import Progress
 from engine.store.lock import lock_path, locked
 from engine.store.store import Store
@@ -152,6 +153,8 @@ def run(
             held.enter_context(locked(usual, "these outputs"))
         place.create()
         place.sweep()
+        if choice.unread:
+            progress.message(not_read(choice.unread))
         for error in choice.errors:
             progress.error(error)
         names = choice.names

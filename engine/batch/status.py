@@ -9,6 +9,7 @@ from engine.arguments import Names, Number, Years, read_arguments
 from engine.batch.choice import choose
 from engine.batch.plan import DecadeState, Settings, look
 from engine.data_folder import DataFolder, DecadeName
+from engine.listing import Unread
 from engine.store.lock import holder
 from engine.store.store import Store
 from engine.triangle.kernel import KernelName
@@ -59,6 +60,8 @@ class Status:
     decades: list[DecadeStatus]
     errors: list[str] = field(default_factory=list)
     """Why the folder of an approach cannot be used, a sentence for each."""
+    unread: list[Unread] = field(default_factory=list)
+    """What is not read, though it may have been meant to be."""
 
 
 def status(
@@ -109,7 +112,7 @@ def status(
             DecadeState(name, folder.input(name), folder.output(name)) for name in choice.names
         ]
     found = [_status(state, settings) for state in states]
-    return Status(place.location, holder(place), found, choice.errors)
+    return Status(place.location, holder(place), found, choice.errors, choice.unread)
 
 
 def _status(state: DecadeState, settings: Settings) -> DecadeStatus:

@@ -18,6 +18,7 @@ from engine.errors import (
     StoreError,
     shown,
 )
+from engine.listing import list_inputs
 from engine.query.decade import Decade
 from engine.store.source import Source
 from engine.store.store import Store
@@ -144,7 +145,7 @@ class Similarities(Mapping[tuple[str, Year], Decade]):
 
     def _refuse(self, name: DecadeName) -> NoReturn:
         location = self._source.store.location
-        known = set(self._source.store.names()) | set(self._source.folder.inputs())
+        known = set(self._source.store.names()) | set(list_inputs(self._source.folder).names)
         if name in known:
             raise NotComputedError(
                 f"{location}: nothing of {name} is computed yet; {self._source.remedy(name)}"

@@ -7,6 +7,7 @@ from engine.batch.job import DecadeSummary
 from engine.batch.run import Summary
 from engine.batch.status import DecadeStatus, Status
 from engine.errors import shown
+from engine.listing import not_read
 
 
 def size(n_bytes: float) -> str:
@@ -93,8 +94,8 @@ def status_table(status: Status) -> str:
         parts.append("\n".join([folder, head_line, *(lines[k] for k in part)]))
     words = _filtered(status.decades)
     words += [decade.reason for decade in status.decades if decade.reason]
-    words += status.errors
-    parts.append("\n".join(words))
+    words += [*status.errors, not_read(status.unread)]
+    parts.append("\n".join(word for word in words if word))
     todo = [decade for decade in status.decades if decade.next not in ("nothing", "fail")]
     left = sum((decade.n_pairs or 0) - decade.pairs_computed for decade in todo)
     unread = sum(decade.n_films is None for decade in todo)
