@@ -23,7 +23,7 @@ Year: TypeAlias = str | SupportsIndex
 Years: TypeAlias = Year | Iterable[Year]
 """One year, or several."""
 Count: TypeAlias = str | SupportsIndex
-"""A positive integer, or its text."""
+"""A positive integer or its text, or ``"all"``."""
 Number: TypeAlias = str | SupportsFloat
 """A number, or its text."""
 
@@ -64,7 +64,7 @@ def read_arguments(
     approaches, decades
         One or several; not none at all, which would be taken for all.
     workers
-        A positive integer.
+        A positive integer, or ``"all"``.
     kernel
         ``"dot"`` or ``"gemm"``.
     normalize
@@ -80,7 +80,7 @@ def read_arguments(
     return Arguments(
         approaches=_read("approaches", lambda value: _several(value, approach), approaches),
         decades=_read("decades", lambda value: _several(value, year), decades),
-        workers=_read("workers", count, workers),
+        workers=_read("workers", worker_count, workers),
         kernel=_read("kernel", kernel_name, kernel),
         normalize=_read("normalize", _flag, normalize),
         min_similarity=_read("min_similarity", number, min_similarity),
@@ -102,10 +102,12 @@ def year(value: object) -> str:
     return text.removesuffix("s")
 
 
-def count(value: object) -> int:
-    """Read a positive integer."""
-    expected = "a positive integer"
+def worker_count(value: object) -> int | None:
+    """Read a number of workers; None, as many as there are CPUs, of ``"all"``."""
+    expected = "a positive integer or all"
     if isinstance(value, str):
+        if value == "all":
+            return None
         found = int(value) if re.fullmatch("[0-9]{1,9}", value) else 0
     else:
         found = _integer(value, expected)

@@ -42,7 +42,7 @@ def test_what_is_left_out_is_for_others_to_fill_in() -> None:
         range(1990, 2000, 10),
         np.array([1990]),
         np.array(["1990s"]),
-        iter(["1990"]),
+        {"1990": 0}.keys(),
         ["1990", 1990, "1990s"],
     ],
     ids=repr,
@@ -66,6 +66,10 @@ def test_workers_are_a_number_or_its_text(workers: Any) -> None:
     assert (found, type(found)) == (4, int)
 
 
+def test_all_workers_are_what_is_usual() -> None:
+    assert read_arguments(workers="all").workers is None
+
+
 @pytest.mark.parametrize(
     "number", [0.5, "0.5", "5e-1", np.float64(0.5), np.float32(0.5), np.array(0.5), Fraction(1, 2)]
 )
@@ -86,23 +90,31 @@ def test_normalize_is_true_or_false_also_of_numpy(flag: bool) -> None:
     assert read_arguments(normalize=np.bool_(flag)).normalize is flag  # type: ignore[arg-type]
 
 
-WRONG = [
-    *(("decades", value) for value in ("", "nineties", "1990,2000", "1990ss", "-1990", "١٩٩٠")),
-    *(("decades", value) for value in (-1990, 1990.0, True, b"1990", [None], [[1990]], 10**9)),
-    *(("decades", value) for value in ([], (), np.array([]), np.array(1990.0), object())),
-    *(("approaches", value) for value in ([], 5, True, b"genres", [5], [None], Path("genres"))),
-    *(("workers", value) for value in (0, -1, "0", "-1", "four", "", "4.0", "1_0", 4.0, 1.5)),
-    *(("workers", value) for value in (True, False, np.bool_(True), math.nan, [4], b"4")),
-    *(("workers", value) for value in (np.array([4]), np.array(4.0), 10**400 * -1)),
-    *(("min_similarity", value) for value in (math.nan, np.float64("nan"), "nan", math.inf, "inf")),
-    *(("min_similarity", value) for value in (-math.inf, "high", "", True, np.bool_(0), [0.5])),
-    *(("min_similarity", value) for value in (10**400, "1e999", 1j, b"0.5", np.array([0.5]))),
-    *(("kernel", value) for value in ("cosine", "", "DOT", 0, True, ["dot"], b"dot")),
-    *(("normalize", value) for value in (0, 1, "yes", "", 1.0, [True])),
-]
+WRONG: dict[str, list[Any]] = {
+    "decades": [
+        *("", "nineties", "1990,2000", "1990ss", "-1990", "١٩٩٠", "1" * 10),
+        *(-1990, 1990.0, True, b"1990", [None], [[1990]], 10**9, object),
+        *([], (), np.array([]), np.array(1990.0)),
+    ],
+    "approaches": [[], 5, True, b"genres", [5], [None], Path("genres")],
+    "workers": [
+        *(0, -1, "0", "-1", "four", "", "4.0", "1_0", "ALL", 4.0, 1.5, -(10**400)),
+        *(True, False, np.bool_(True), math.nan, [4], b"4", np.array([4]), np.array(4.0)),
+    ],
+    "min_similarity": [
+        *(math.nan, np.float64("nan"), "nan", math.inf, "inf", -math.inf, "1e999", 10**400),
+        *("high", "", True, np.bool_(0), [0.5], 1j, b"0.5", np.array([0.5])),
+    ],
+    "kernel": ["cosine", "", "DOT", 0, True, ["dot"], b"dot"],
+    "normalize": [0, 1, "yes", "", 1.0, [True]],
+}
 
 
-@pytest.mark.parametrize(("name", "value"), WRONG, ids=lambda part: repr(part)[:30])
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [(name, value) for name, values in WRONG.items() for value in values],
+    ids=lambda part: repr(part)[:30],
+)
 def test_what_is_wrong_is_said_with_its_name_in_a_line_fit_for_a_terminal(
     name: str, value: Any
 ) -> None:
