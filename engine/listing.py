@@ -23,7 +23,7 @@ class Unread:
     """A file or folder that is not read and may have been meant to be."""
 
     path: Path
-    remedy: str
+    hint: str
     """What may help, for instance ``"did you mean plots_2000s.json?"``."""
 
 
@@ -52,7 +52,7 @@ def not_read(unread: Sequence[Unread]) -> str:
         return ""
     first, others = unread[0], len(unread) - 1
     more = f" and {others} other{'s' if others > 1 else ''}" if others else ""
-    return f"not read: {shown(str(first.path), 300)} ({first.remedy}){more}"
+    return f"not read: {shown(str(first.path), 300)} ({first.hint}){more}"
 
 
 def list_inputs(folder: DataFolder) -> Listing:
@@ -99,14 +99,14 @@ def _sort_in(listing: Listing, approach: str, files: list[str]) -> None:
 def _unread(folder: Path, files: list[str], where: str = "") -> list[Unread]:
     """Of the files of a folder, those that look like an input and are none."""
     return [
-        Unread(folder / file, _remedy(file, where, files))
+        Unread(folder / file, _hint(file, where, files))
         for file in files
         if (".json" in file.lower() or file.lower().startswith("plots"))
         and (where or not decade_of(file))
     ]
 
 
-def _remedy(file: str, where: str, files: list[str]) -> str:
+def _hint(file: str, where: str, files: list[str]) -> str:
     year = _YEAR.search(file)
     name = f"plots_{year[1] if year else 'YEAR'}s.json"
     if name in files and not where:

@@ -5,13 +5,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import Listener
 from reference import films, put
 
 import engine
 from engine.data_folder import DataFolder, DecadeName
 from engine.errors import EngineError
-from engine.listing import Listing, list_inputs, not_read
+from engine.listing import Listing, Unread, list_inputs, not_read
 
 
 def test_inputs_are_listed_by_approach_and_year(tmp_path: Path) -> None:
@@ -78,7 +77,7 @@ def put_file(root: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "remedy"),
+    ("name", "hint"),
     [
         ("embedding/plots_2000.json", "did you mean plots_2000s.json?"),
         ("embedding/plots_2000s.JSON", "did you mean plots_2000s.json?"),
@@ -96,16 +95,13 @@ def put_file(root: Path, name: str) -> None:
     ],
 )
 def test_what_looks_like_an_input_is_named_with_what_would_be_read(
-    tmp_path: Path, name: str, remedy: str
+    tmp_path: Path, name: str, hint: str
 ) -> None:
     put(tmp_path, "embedding", "1990", films(3))
     put_file(tmp_path, name)
-    path = tmp_path / "embeddings" / name
-    listener = Listener()
-    assert engine.run(tmp_path, workers=1, progress=listener).ok
-    assert listener.messages == [f"not read: {path} ({remedy})"]
-    (unread,) = engine.status(tmp_path).unread
-    assert (unread.path, unread.remedy) == (path, remedy)
+    listing = list_inputs(DataFolder(tmp_path))
+    assert listing.names == [DecadeName("embedding", "1990")]
+    assert listing.unread == [Unread(tmp_path / "embeddings" / name, hint)]
 
 
 @pytest.mark.parametrize("name", ["README.md", ".plots_2000s.json", "._plots_1990s.json", "a.csv"])
@@ -122,7 +118,7 @@ def test_a_folder_without_an_input_is_named_unless_it_can_be_no_approach(tmp_pat
         (tmp_path / "embeddings" / name).mkdir()
     (unread,) = list_inputs(DataFolder(tmp_path)).unread
     assert unread.path == tmp_path / "embeddings" / "custom_genres"
-    assert "no plots_YEARs.json" in unread.remedy
+    assert "no plots_YEARs.json" in unread.hint
 
 
 def test_a_run_says_in_one_message_what_it_did_not_read(
@@ -165,6 +161,6 @@ def test_where_nothing_fits_the_error_names_what_was_found(tmp_path: Path) -> No
 def test_what_is_not_read_is_named_in_a_line_fit_for_a_terminal(tmp_path: Path) -> None:
     put_file(tmp_path, "embedding/\x1b[2Jplots_2000\u202e" + "x" * 150 + ".json")
     (unread,) = list_inputs(DataFolder(tmp_path)).unread
-    assert unread.remedy == "did you mean plots_2000s.json?"
+    assert unread.hint == "did you mean plots_2000s.json?"
     assert not_read([unread]).isprintable()
     assert not_read([]) == ""
