@@ -1,10 +1,9 @@
-"""The command line: parse, call the engine, print. ``scripts/run.py --help`` lists it."""
+"""The command line: call the engine as the options say, and print what comes of it."""
 
 import argparse
 import dataclasses
 import io
 import json
-import math
 import os
 import sys
 import traceback
@@ -12,121 +11,9 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 import engine
+from engine.options import parse, parser
 from engine.terminal import TerminalProgress, status_table, summary_table
 from engine.terminal.stopping import exit_deaf, stoppably
-from engine.triangle.kernel import KERNELS
-
-_DEFAULT_DATA = "data"
-
-
-def parser() -> argparse.ArgumentParser:
-    """Build the parser of the command line."""
-    parser = argparse.ArgumentParser(
-        description="Compute the similarity of every pair of films and write it as JSON. "
-        "The same command again goes on after an interruption.",
-        epilog="Exit status: 0 all done; 1 something failed; 2 wrong usage; 130 interrupted "
-        "(143 by SIGTERM).",
-    )
-    add = parser.add_argument
-    add(
-        "--data",
-        metavar="DIR",
-        default=_DEFAULT_DATA,
-        help="root of input and output (default: %(default)s)",
-    )
-    add("--store", metavar="PATH_OR_URL", help="the zarr store (default: DIR/similarities.zarr)")
-    add(
-        "--workers",
-        metavar="N",
-        type=_positive,
-        help="worker processes (default: the CPUs available)",
-    )
-    add(
-        "--dask",
-        metavar="ADDRESS",
-        help="compute on the Dask cluster of this scheduler, for instance tcp://scheduler:8786",
-    )
-    add(
-        "--approach",
-        metavar="NAME",
-        nargs="+",
-        help="only these (default: every folder in DIR/embeddings)",
-    )
-    add(
-        "--decade",
-        metavar="YEAR",
-        nargs="+",
-        type=_year,
-        help="only these (default: every plots_YEARs.json there)",
-    )
-    add(
-        "--kernel",
-        choices=KERNELS,
-        help="dot: bit for bit the notebook's value; gemm: faster, within 2e-15 of it "
-        "(default: what the store has; dot for what is new)",
-    )
-    add(
-        "--normalize",
-        action="store_const",
-        const=True,
-        help="scale every vector to unit length first (default: as the store has it)",
-    )
-    only = parser.add_mutually_exclusive_group()
-    only.add_argument("--compute-only", action="store_true", help="fill the store, write no JSON")
-    only.add_argument(
-        "--export-only",
-        action="store_true",
-        help="write JSON from a finished store, compute nothing",
-    )
-    only.add_argument(
-        "--status", action="store_true", help="say what is done and what is left, change nothing"
-    )
-    only.add_argument(
-        "--verify",
-        action="store_true",
-        help="hold every chunk against its checksum and every output against the store, "
-        "change nothing",
-    )
-    add("--json", action="store_true", help="with --status: print JSON, for scripts")
-    add(
-        "--min-similarity",
-        metavar="X",
-        type=_number,
-        help="export only the pairs at or above X (default: every pair)",
-    )
-    add(
-        "--restart",
-        action="store_true",
-        help="forget what the store holds for the selected decades",
-    )
-    loud = parser.add_mutually_exclusive_group()
-    loud.add_argument("--quiet", action="store_true", help="print errors only")
-    loud.add_argument("--verbose", action="store_true", help="print tracebacks, too")
-    add("--version", action="version", version=f"%(prog)s {engine.__version__}")
-    return parser
-
-
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 on")
-    return int(text)
-
-
-def _number(text: str) -> float:
-    try:
-        number = float(text)
-    except ValueError:
-        number = math.nan
-    if math.isnan(number):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number")
-    return number
-
-
-def _year(text: str) -> str:
-    year = text.removesuffix("s")
-    if not year.isdecimal():
-        raise argparse.ArgumentTypeError(f"{text!r} is not a year like 1990")
-    return year
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -143,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit status.
     """
     _open_closed_streams()
-    options = parser().parse_args(arguments)
+    options = parse(arguments)
     if options.json and not options.status:
         parser().error("--json goes with --status")
     if options.restart and (options.export_only or options.status or options.verify):

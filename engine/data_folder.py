@@ -13,7 +13,8 @@ from pathlib import Path
 from engine.errors import EngineError, shown
 
 _INPUT_NAME = re.compile(r"plots_([0-9]{1,9})s\.json")
-_LONGEST_NAME = 100
+LONGEST_NAME = 100
+"""Bytes in the name of an approach."""
 
 
 @dataclass(frozen=True, order=True)
@@ -63,61 +64,14 @@ class DataFolder:
         """Path of the legacy JSON of a decade."""
         return self.similarities / name.approach / f"similarities_{name.decade}s.json"
 
-    def inputs(self) -> list[DecadeName]:
-        """List the decades that have an input, by approach and year.
 
-        Raises
-        ------
-        EngineError
-            When the folder cannot be listed, or an approach's folder has a name that cannot be
-            used as a name in the store or would garble a terminal.
-        """
-        try:
-            folders = sorted(
-                entry
-                for entry in self.embeddings.iterdir()
-                if entry.is_dir() and not entry.name.startswith(".")
-            )
-            names = []
-            for folder in folders:
-                check_approach(folder.name, self.embeddings)
-                names += [
-                    DecadeName(folder.name, match[1])
-                    for entry in folder.iterdir()
-                    if (match := _INPUT_NAME.fullmatch(entry.name))
-                ]
-        except FileNotFoundError:
-            return []
-        except OSError as error:
-            raise EngineError(
-                f"{shown(str(error.filename), 300)}: cannot be listed ({error.strerror}); "
-                "a folder of embeddings was expected, one sub-folder for each approach"
-            ) from None
-        return sorted(names, key=lambda name: (name.approach, int(name.decade), name.decade))
-
-
-def check_approach(approach: str, folder: Path) -> None:
-    """Refuse names that a store, a path or a terminal would not survive.
-
-    Raises
-    ------
-    EngineError
-        For a name that is empty, hidden, reserved by zarr (``__…``), too long, not UTF-8, or
-        holds a slash or characters that cannot be printed.
-    """
-    if not _can_be_approach(approach):
-        raise EngineError(
-            f"{shown(str(folder), 300)}: an approach cannot be called {shown(approach)!r}; a "
-            f"folder name of at most {_LONGEST_NAME} printable characters was expected, without "
-            "slashes and not beginning with '.' or '__': rename the folder"
-        )
-
-
-def _can_be_approach(name: str) -> bool:
+def can_be_approach(name: str) -> bool:
+    """Whether a store, a path and a terminal survive a name."""
     return (
         name.isprintable()
-        and 0 < len(name.encode()) <= _LONGEST_NAME
-        and not name.startswith((".", "__"))
+        and 0 < len(name.encode()) <= LONGEST_NAME
+        and not name.startswith((".", "__"))  # Hidden; reserved by zarr.
+        and name.lower() != "zarr.json"
         and "/" not in name
         and "\\" not in name
     )
@@ -125,7 +79,13 @@ def _can_be_approach(name: str) -> bool:
 
 def can_be_decade(approach: str, decade: str) -> bool:
     """Whether a group of a store can be that of a decade of this engine."""
-    return _can_be_approach(approach) and _INPUT_NAME.fullmatch(f"plots_{decade}s.json") is not None
+    return can_be_approach(approach) and decade_of(f"plots_{decade}s.json") is not None
+
+
+def decade_of(file_name: str) -> str | None:
+    """The decade whose embeddings a file of this name holds, if it is the name of an input."""
+    match = _INPUT_NAME.fullmatch(file_name)
+    return match and match[1]
 
 
 def select(

@@ -24,6 +24,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from engine.data_folder import DataFolder, DecadeName, select
 from engine.errors import EngineError
 from engine.errors import shown as printable
+from engine.listing import list_inputs
 from engine.query.overview import Distribution, mean_by_pixel, measure, order_films
 from engine.query.similarities import open as open_store
 
@@ -288,7 +289,7 @@ def _draw_all(options: argparse.Namespace) -> int:
     there = [DecadeName(approach, str(decade)) for approach, decade in similarities]
     chosen = select(there, options.approach, None)
     mapped = select(chosen, None, options.decade)
-    for name in sorted(set(folder.inputs()) - set(there)):
+    for name in sorted(set(list_inputs(folder).names) - set(there)):
         if not options.approach or name.approach in options.approach:
             print(f"{name}: nothing is computed yet; left out", file=sys.stderr)
     status = 0

@@ -12,6 +12,7 @@ from reference import expected, films, notebook, output_path, outputs, put, stam
 import engine
 from engine import EngineError
 from engine.data_folder import DecadeName
+from engine.triangle.blas import one_blas_thread
 
 SIZES = {("embedding", "1990"): 20, ("genres", "1990"): 20, ("genres", "2000"): 7}
 
@@ -369,6 +370,43 @@ def test_norms_off_one_are_said_once_with_how_many_and_their_range(root: Path) -
     for word in ("odd 1990s", "2 of 4", "0.5", "2"):
         assert word in message
     assert outputs(root) == {"odd/similarities_1990s.json": notebook(path)}
+
+
+def test_a_film_given_again_with_the_same_vector_counts_once_and_is_said_once(root: Path) -> None:
+    path = put(root, "odd", "1990", {})
+    path.write_text('{"3": [1, 0], "2": [0.6, 0.8], "003": [1, 0.0], "1": [0, 1], "2": [0.6, 0.8]}')
+    listener = Listener()
+    for _ in range(2):
+        summary = engine.run(root, workers=1, approaches="odd", progress=listener)
+        assert summary.decades[0].n_films == 3
+    (message,) = listener.messages
+    for word in (str(path), "2 ids", 'the first is "3"'):
+        assert word in message
+    assert listener.errors == []
+    assert outputs(root) == {"odd/similarities_1990s.json": notebook(path)}
+    assert list(json.loads(notebook(path))) == ["3-2", "3-1", "2-1"]
+
+
+def test_a_film_given_two_vectors_is_an_error_that_says_so(root: Path) -> None:
+    path = put(root, "odd", "1990", {})
+    path.write_text('{"3": [1, 0], "003": [0, 1]}')
+    (decade,) = engine.run(root, workers=1, approaches="odd").decades
+    for word in (str(path), '"3" and "003"', "the same vector"):
+        assert word in str(decade.error)
+
+
+@pytest.mark.parametrize(("d", "kernel", "n"), [(10_000, "dot", 0), (10_001, "dot", 1)])
+def test_vectors_for_which_blas_may_use_threads_are_said_once(
+    tmp_path: Path, d: int, kernel: Any, n: int
+) -> None:
+    put(tmp_path, "long", "1990", films(3, d))
+    listener = Listener()
+    for _ in range(2):
+        assert engine.run(tmp_path, workers=1, kernel=kernel, progress=listener).ok
+    assert len(listener.messages) == n
+    assert all("long 1990s" in text and f"{d:,} numbers" in text for text in listener.messages)
+    with one_blas_thread():
+        assert outputs(tmp_path) == expected(tmp_path)
 
 
 def test_more_workers_than_cpus_are_not_used_and_it_is_said(root: Path) -> None:

@@ -1,16 +1,14 @@
 """What is done and what is left, judged by nothing but what lies in the folders."""
 
 import os
-import shutil
 from pathlib import Path
 
 import pytest
 from reference import films, output_path, put, stamps
 
 import engine
-from engine.batch.plan import DecadeState, Settings, choose, look
+from engine.batch.plan import DecadeState, Settings, look
 from engine.data_folder import DataFolder, DecadeName
-from engine.errors import EngineError
 from engine.store.store import Store
 
 NAME = DecadeName("genres", "1990")
@@ -159,25 +157,3 @@ def test_the_states_come_in_the_order_of_the_names(root: Path) -> None:
     names = [DecadeName("genres", "2000"), NAME, DecadeName("genres", "2000")]
     states = look(DataFolder(root), store_of(root), names, Settings())
     assert [state.name for state in states] == names
-
-
-def test_chosen_are_the_decades_with_an_input_or_in_the_store(root: Path) -> None:
-    put(root, "embedding", "1910", films(2))
-    shutil.rmtree(root / "embeddings" / "genres")
-    folder, store = DataFolder(root), store_of(root)
-    everything = [DecadeName("embedding", "1910"), NAME, DecadeName("genres", "2000")]
-    assert choose(folder, store, None, None, True) == everything
-    assert choose(folder, store, None, None, False) == everything[:1]
-    assert choose(folder, store, ["genres"], ["1990"], True) == [NAME]
-
-
-def test_without_any_input_the_error_says_where_embeddings_belong(tmp_path: Path) -> None:
-    with pytest.raises(EngineError, match=r"embeddings.*synthesize\.py") as caught:
-        choose(DataFolder(tmp_path), store_of(tmp_path), None, None, False)
-    assert str(tmp_path / "embeddings") in str(caught.value)
-
-
-def test_a_choice_of_an_approach_and_a_decade_that_do_not_meet_is_an_error(root: Path) -> None:
-    put(root, "embedding", "1910", films(2))
-    with pytest.raises(EngineError, match="1910"):
-        choose(DataFolder(root), store_of(root), ["genres"], ["1910"], True)

@@ -21,12 +21,13 @@ from dataclasses import FrozenInstanceError
 from pathlib import Path
 
 import numpy as np
+import orjson
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from engine.embeddings.parsing import parse_embeddings
-from engine.embeddings.reading import fingerprint, read_embeddings
+from engine.embeddings.reading import fingerprint, is_there, read_embeddings
 from engine.errors import InputError, shown
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -47,8 +48,7 @@ def judge(raw: bytes) -> Rows | None:
         pairs = json.loads(raw.removeprefix(BOM).decode(), object_pairs_hook=JsonObject)
         if not isinstance(pairs, JsonObject):
             return None
-        ids: list[str] = []
-        vectors: list[list[float]] = []
+        films: dict[str, list[float]] = {}
         for key, vector in pairs:
             key.encode()
             if "-" in key or type(vector) is not list or not vector:
@@ -60,13 +60,15 @@ def judge(raw: bytes) -> Rows | None:
             except ValueError:
                 if len(key) > 4300 and key.isdecimal():
                     return None
-            ids.append(key)
-            vectors.append([float(x) for x in vector])
+            numbers = [float(x) for x in vector]
+            if films.setdefault(key, numbers) != numbers:
+                return None
+            films[key] = numbers  # What a dict makes of it: the first place, the last value.
     except (ValueError, OverflowError, RecursionError):
         return None
-    if len(set(ids)) < len(ids) or len({len(vector) for vector in vectors}) > 1:
+    if len({len(vector) for vector in films.values()}) > 1:
         return None
-    return ids, vectors
+    return list(films), list(films.values())
 
 
 def parse(raw: bytes, piece: int = 2**18) -> Rows | InputError:
@@ -240,6 +242,29 @@ def test_what_was_read_is_a_value_that_stays_as_it_is() -> None:
         read.sha256 = ""  # type: ignore[misc]
 
 
+@pytest.mark.parametrize(
+    ("raw", "repeated"),
+    [
+        ('{"7": [1, 2], "8": [3, 4], "7": [1, 2]}', ["7"]),
+        ('{"7": [1, 2], "8": [3, 4], "007": [1.0, 20e-1], " 7 ": [1, 2]}', ["7"]),
+        ('{"8": [3, 4], "7": [0.0, -0.0], "7": [-0.0, 0]}', ["7"]),
+        ('{"a": [0, 1], "\\u0061": [-0.0, 1], "8": [1, 1], "8": [1, 1]}', ["a", "8"]),
+        ('{"7": [9007199254740993, 1], "7": [9007199254740992, 1]}', ["7"]),
+        ('{"7": [1, 2]}', []),
+    ],
+)
+def test_a_film_given_again_with_the_same_vector_is_kept_once_as_json_and_dicts_keep_it(
+    raw: str, repeated: list[str]
+) -> None:
+    notebook: dict[str, list[float]] = {}
+    for key, vector in json.loads(raw).items():
+        notebook[str(int(key)) if key.strip().isdecimal() else key] = vector
+    for piece in (3, 2**18):
+        found = parse(raw.encode(), piece)
+        assert bits(found) == bits((list(notebook), list(notebook.values())))
+    assert parse_embeddings(io.BytesIO(raw.encode()), "x").repeated == repeated
+
+
 # -------------------------------------------------------------------------- what is refused
 
 FILM = ', id "7": found '
@@ -288,8 +313,14 @@ REFUSED = {
     "negative": (b'{"-7": [1]}', 'found "-7" with the "-" that separates the ids of a pair'),
     "escaped dash": (rb'{"1\u002d2": [1]}', 'found "1-2" with the "-"'),
     "integer too long": (b'{"%s": [1]}' % (b"1" * 4301), "an integer of more than 4,300 digits"),
-    "same key": (b'{"7": [1], "7": [1]}', f'byte 16{FILM}the keys "7" and "7", which are one id'),
+    "same key": (
+        b'{"7": [1], "7": [2]}',
+        f'byte 16{FILM}the keys "7" and "7", which are one id, expected the same vector for both',
+    ),
     "same integer": (b'{"7": [1], "007": [2]}', f'byte 18{FILM}the keys "7" and "007"'),
+    "same key a third time": (b'{"7": [1], "7": [1], "7": [2]}', f"byte 26{FILM}the keys"),
+    "same key, longer": (b'{"7": [1], "7": [1, 1]}', f"byte 16{FILM}2 numbers, expected 1"),
+    "same key, no vector": (b'{"7": [1], "7": null}', f"byte 16{FILM}`null}}`"),
     "same text": (rb'{"\u0061": [1], "a": [2]}', 'id "a": found the keys "a" and "a"'),
     "vector null": (b'{"7": null}', f"byte 6{FILM}`null}}`, expected a list of numbers"),
     "vector number": (b'{"7": 5, "8": [1]}', f'byte 6{FILM}`5, "8": [1]`, expected a list'),
@@ -353,6 +384,19 @@ def test_a_bad_file_is_refused_with_its_name_the_place_and_what_stands_there(
     assert isinstance(parse(raw, piece=3), InputError) or len(raw) > 10**5
 
 
+@pytest.mark.parametrize("error", [orjson.JSONDecodeError("no buffer", "", 0), MemoryError()])
+def test_a_good_list_is_not_blamed_when_its_parser_is_refused_memory(
+    error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(text: bytes) -> None:
+        raise error
+
+    monkeypatch.setattr("engine.embeddings.parsing.orjson.loads", refused)
+    for raw in (b'{"7": [1, 2.5 ]}', b'{"7": [0]}'):
+        with pytest.raises(MemoryError):
+            parse_embeddings(io.BytesIO(raw), "x")
+
+
 HUGE = {
     "one number": (b'{"7": [', b"1"),
     "one fraction": (b'{"7": [0.', b"1"),
@@ -407,6 +451,18 @@ def test_a_missing_file_a_folder_a_pipe_and_a_broken_link_are_refused(tmp_path: 
                 read(path)
             assert f"found {reason}, expected a file that can be read" in str(refused.value)
             assert path.name[-20:] in str(refused.value)
+
+
+def test_whether_an_input_is_there_is_known_or_an_error(tmp_path: Path) -> None:
+    there = written(tmp_path, b"{}")
+    assert is_there(there)
+    assert is_there(tmp_path)
+    for path in (tmp_path / "missing", tmp_path / "no" / "folder", there / "below"):
+        assert not is_there(path)
+    (tmp_path / "loop").symlink_to("loop")
+    for path in (tmp_path / "loop", tmp_path / ("x" * 300)):
+        with pytest.raises(InputError, match="expected a file that can be read"):
+            is_there(path)
 
 
 def test_a_file_without_permission_is_refused() -> None:
@@ -625,11 +681,15 @@ def _documents(draw: st.DrawFn) -> bytes:
     """The text of an embeddings file, most often a good one."""
     dimensions = draw(st.integers(1, 4))
     odd = draw(st.integers(0, 3)) == 0
-    films = []
+    films: list[str] = []
+    vectors: list[list[str]] = []
     for _ in range(draw(st.integers(0, 4))):
         sizes = st.integers(0, 4) if odd else st.just(dimensions)
         element = st.one_of(_numbers, _oddities) if odd else _numbers
         vector = [draw(element) for _ in range(draw(sizes))]
+        if vectors and draw(st.integers(0, 3)) == 0:
+            vector = vectors[-1]  # With the same key it is the same film once more.
+        vectors.append(vector)
         key = json.dumps(draw(_keys), ensure_ascii=draw(st.booleans()))
         blank = draw(_blanks) if odd else draw(_blanks).strip("\x0b\xa0")
         films.append(

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from engine.batch.notices import notices
 from engine.batch.plan import DecadeState, Settings, contradiction, look
 from engine.batch.preflight import check_output, short_of_space
 from engine.data_folder import DataFolder, DecadeName
@@ -18,7 +19,7 @@ from engine.store.record import Export, Record
 from engine.store.store import Store
 from engine.triangle.blas import machine
 from engine.work.pool import TerminatedWorkerError, batches, perform_all, worth
-from engine.work.tasks import NORM_TOLERANCE, BlockTask, ReadTask, Result, perform, perform_batch
+from engine.work.tasks import BlockTask, ReadTask, Result, perform, perform_batch
 
 _MOST_DEATHS = 3
 _MOST_REREADS = 2
@@ -169,13 +170,8 @@ class Job:
         if summary.up_to_date or state.name in self.introduced:
             return
         self.introduced.add(state.name)
-        if record.n_off_norm:
-            habit = "were scaled to unit length" if record.normalize else "are used as they are"
-            self.progress.message(
-                f"{state.name}: {record.n_off_norm} of {record.n_films} vectors are not of unit "
-                f"length within {NORM_TOLERANCE} (norms {record.norm_min:.4g} to "
-                f"{record.norm_max:.4g}); they {habit}"
-            )
+        for notice in notices(state.name, record):
+            self.progress.message(notice)
         if state.chunks and state.missing and record.machine != (here := machine()):
             self.progress.message(
                 f"{state.name}: was begun with {record.machine} and goes on with {here}, which "
@@ -219,6 +215,8 @@ class Job:
             if result.error or result.record is None:
                 self._fail(name, result.error or "", result.details)
                 continue
+            if result.message:
+                self.progress.message(result.message)
             try:
                 state = self._take(self.states[name], result.record)
             except OSError as error:

@@ -5,14 +5,14 @@ is to resuming: look, and do what is missing.
 """
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from engine.data_folder import DataFolder, DecadeName, select
-from engine.embeddings.reading import fingerprint
-from engine.errors import DamagedError, EngineError, InputError, OldFormatError, StoreError
+from engine.data_folder import DataFolder, DecadeName
+from engine.embeddings.reading import fingerprint, is_there
+from engine.errors import DamagedError, InputError, OldFormatError, StoreError
 from engine.legacy_json.output import PartialOutput
 from engine.store.record import Record
 from engine.store.store import Store
@@ -119,30 +119,6 @@ class DecadeState:
         return replace(self, record=record, chunks=chunks, missing=missing)
 
 
-def choose(
-    folder: DataFolder,
-    store: Store,
-    approaches: Sequence[str] | None,
-    decades: Sequence[str] | None,
-    there: bool,
-) -> list[DecadeName]:
-    """List the selected decades, of those that have an input or are in the store.
-
-    Raises
-    ------
-    EngineError
-        When there are none, or one was asked for that is not there.
-    """
-    known = sorted(set(folder.inputs()) | set(store.names() if there else ()))
-    if not known:
-        raise EngineError(
-            f"{folder.embeddings}: no embeddings were found; they belong in "
-            f"{folder.embeddings}/APPROACH/plots_YEARs.json, or make some up: "
-            f"python scripts/synthesize.py --data {folder.root} --scale 0.1"
-        )
-    return select(known, approaches, decades)
-
-
 def look(
     folder: DataFolder,
     store: Store,
@@ -188,7 +164,10 @@ def _look(
         settings.kernel or "dot",
         bool(settings.normalize),
     )
-    there = state.input.exists()
+    try:
+        there = is_there(state.input)
+    except InputError as error:
+        return replace(state, error=str(error))
     if not there and input_needed:
         return replace(
             state,

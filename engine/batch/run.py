@@ -1,22 +1,25 @@
 """The run as one call: `run` computes what is missing of the selected decades and exports it."""
 
-import math
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from engine.arguments import Count, Names, Number, Years, read_arguments
+from engine.batch.choice import choose
 from engine.batch.job import DecadeSummary, Job
-from engine.batch.plan import Settings, choose
+from engine.batch.plan import Settings
 from engine.batch.preflight import check_output
 from engine.data_folder import DataFolder, DecadeName
-from engine.errors import EngineError
+from engine.embeddings.reading import is_there
+from engine.errors import EngineError, InputError
+from engine.listing import not_read
 from engine.progress import Progress
 from engine.store.lock import locked
 from engine.store.store import Store
-from engine.triangle.kernel import KERNELS, KernelName
+from engine.triangle.kernel import KernelName
 from engine.work.pool import cpus, no_worker_left
 from engine.work.tasks import BlockTask, Result
 
@@ -30,24 +33,26 @@ class Summary:
     """Wall time of the whole run."""
     min_similarity: float | None = None
     """Pairs below were left out of the outputs; None: every pair is in them."""
+    errors: list[str] = field(default_factory=list)
+    """Why the folder of an approach could not be used, a sentence for each."""
 
     @property
     def ok(self) -> bool:
-        """Whether every decade is finished."""
-        return all(decade.error is None for decade in self.decades)
+        """Whether every decade is finished, and no folder had to be left out."""
+        return not self.errors and all(decade.error is None for decade in self.decades)
 
 
 def run(
     data: str | os.PathLike[str] = "data",
     *,
     store: str | os.PathLike[str] | None = None,
-    workers: int | None = None,
+    workers: Count | None = None,
     dask: str | None = None,
-    approaches: Sequence[str] | None = None,
-    decades: Sequence[str] | None = None,
+    approaches: Names | None = None,
+    decades: Years | None = None,
     kernel: KernelName | None = None,
     normalize: bool | None = None,
-    min_similarity: float | None = None,
+    min_similarity: Number | None = None,
     compute: bool = True,
     export: bool = True,
     restart: bool = False,
@@ -72,12 +77,13 @@ def run(
         which computes; reading and exporting stay here. Every machine of the cluster must see
         `store`.
     approaches, decades
-        Only these; all by default. Decades are years, for instance ``["1990", "2000"]``.
+        Only these, one or several; all by default. Decades are years: ``1990``, ``"1990"`` or
+        ``["1990s", 2000]``.
     kernel
         ``"dot"``: bit for bit the value of ``a @ b``; ``"gemm"``: faster, within 2e-15 of it
         (for vectors of unit length). By default what the store has; ``"dot"`` for what is new.
     normalize
-        Scale every vector to unit length first. By default as the store has it; no for what is
+        Scale every vector to unit length first. By default as the store has it; not for what is
         new.
     min_similarity
         Export only pairs at or above; all by default.
@@ -111,16 +117,19 @@ def run(
     >>> summary.ok  # doctest: +SKIP
     True
     """
-    if kernel is not None and kernel not in KERNELS:
-        raise ValueError(f"kernel must be one of {', '.join(KERNELS)}, not {kernel!r}")
+    asked = read_arguments(
+        approaches=approaches,
+        decades=decades,
+        workers=workers,
+        kernel=kernel,
+        normalize=normalize,
+        min_similarity=min_similarity,
+    )
+    settings = Settings(asked.kernel, asked.normalize, asked.min_similarity)
     if not (compute or export):
         raise ValueError("there is nothing to do without compute and without export")
-    if workers is not None and workers < 1:
-        raise ValueError(f"workers must be at least 1, not {workers}")
     if restart and not compute:
         raise ValueError("restart forgets what an export without compute would need")
-    if min_similarity is not None and math.isnan(min_similarity):
-        raise ValueError("min_similarity must be a number, not NaN")
     begin = time.perf_counter()
     folder = DataFolder(Path(data))
     place = Store(str(folder.default_store if store is None else store))
@@ -128,31 +137,40 @@ def run(
         place = Store(str(place.path.absolute()))  # Its workers are elsewhere.
     progress = progress or Progress()
     there = place.exists()
-    names = choose(folder, place, approaches, decades, there)
+    choice = choose(folder, place, asked.approaches, asked.decades, there)
     if not there and not compute:
         raise EngineError(
             f"{place.location}: there is no store to export from; run without --export-only"
         )
-    if (usable := cpus()) < (workers or 1):
-        progress.message(f"{workers} workers were asked for; {usable} are used, one for each CPU")
+    if (usable := cpus()) < (asked.workers or 1):
+        progress.message(
+            f"{asked.workers} workers were asked for; {usable} are used, one for each CPU"
+        )
     with ExitStack() as held:
         warnings = [held.enter_context(locked(place))]
         if export:
-            warnings += [held.enter_context(locked(output)) for output in _outputs(folder, names)]
+            warnings += [
+                held.enter_context(locked(output)) for output in _outputs(folder, choice.names)
+            ]
         if warning := next(filter(None, warnings), None):
             progress.message(warning)
         if place.create():
             progress.message(f"{place.location}: its metadata were damaged and are written again")
+        if choice.unread:
+            progress.message(not_read(choice.unread))
+        for error in choice.errors:
+            progress.error(error)
+        names = choice.names
         if restart:
             names = _forget(folder, place, names, progress)
         with no_worker_left(), _cluster(dask if compute else None, place, progress) as away:
             job = Job(
                 folder,
                 place,
-                Settings(kernel, normalize, min_similarity),
+                settings,
                 compute,
                 export,
-                min(workers or usable, usable),
+                min(asked.workers or usable, usable),
                 progress,
                 {name: DecadeSummary(name) for name in names},
                 away,
@@ -161,7 +179,7 @@ def run(
                 pass
     progress.close()
     seconds = time.perf_counter() - begin
-    return Summary(list(job.summaries.values()), seconds, min_similarity)
+    return Summary(list(job.summaries.values()), seconds, asked.min_similarity, choice.errors)
 
 
 def _outputs(folder: DataFolder, names: Iterable[DecadeName]) -> Iterator[Path]:
@@ -195,7 +213,11 @@ def _forget(
     kept = []
     for name in names:
         store.forget(name)
-        if folder.input(name).exists():
+        try:
+            there = is_there(folder.input(name))
+        except InputError:
+            there = True  # Reading it will say what is the matter.
+        if there:
             kept.append(name)
         else:
             progress.message(f"{name}: forgotten; it has no input")

@@ -1,13 +1,15 @@
 """What is done and what the next run would do, for a person or a script; nothing is changed."""
 
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from engine.batch.plan import DecadeState, Settings, choose, contradiction, look
+from engine.arguments import Names, Number, Years, read_arguments
+from engine.batch.choice import choose
+from engine.batch.plan import DecadeState, Settings, contradiction, look
 from engine.data_folder import DataFolder, DecadeName
+from engine.listing import Unread
 from engine.store.lock import holder
 from engine.store.store import Store
 from engine.triangle.kernel import KernelName
@@ -56,17 +58,21 @@ class Status:
     holder: str | None
     """The run that holds the store at the moment."""
     decades: list[DecadeStatus]
+    errors: list[str] = field(default_factory=list)
+    """Why the folder of an approach cannot be used, a sentence for each."""
+    unread: list[Unread] = field(default_factory=list)
+    """What is not read, though it may have been meant to be."""
 
 
 def status(
     data: str | os.PathLike[str] = "data",
     *,
     store: str | os.PathLike[str] | None = None,
-    approaches: Sequence[str] | None = None,
-    decades: Sequence[str] | None = None,
+    approaches: Names | None = None,
+    decades: Years | None = None,
     kernel: KernelName | None = None,
     normalize: bool | None = None,
-    min_similarity: float | None = None,
+    min_similarity: Number | None = None,
 ) -> Status:
     """Say what is done and what a run with the same arguments would do.
 
@@ -84,17 +90,29 @@ def status(
     ------
     EngineError
         When there are no inputs and no store, or the store cannot be read.
+    ValueError
+        When an argument is not what it should be.
     """
+    asked = read_arguments(
+        approaches=approaches,
+        decades=decades,
+        kernel=kernel,
+        normalize=normalize,
+        min_similarity=min_similarity,
+    )
+    settings = Settings(asked.kernel, asked.normalize, asked.min_similarity)
     folder = DataFolder(Path(data))
     place = Store(str(folder.default_store if store is None else store))
     there = place.exists()
-    names = choose(folder, place, approaches, decades, there)
-    settings = Settings(kernel, normalize, min_similarity)
+    choice = choose(folder, place, asked.approaches, asked.decades, there)
     if there:
-        states = look(folder, place, names, settings)
+        states = look(folder, place, choice.names, settings)
     else:
-        states = [DecadeState(name, folder.input(name), folder.output(name)) for name in names]
-    return Status(place.location, holder(place), [_status(state, settings) for state in states])
+        states = [
+            DecadeState(name, folder.input(name), folder.output(name)) for name in choice.names
+        ]
+    found = [_status(state, settings) for state in states]
+    return Status(place.location, holder(place), found, choice.errors, choice.unread)
 
 
 def _status(state: DecadeState, settings: Settings) -> DecadeStatus:

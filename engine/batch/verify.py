@@ -7,13 +7,14 @@ work, a decade that it has not finished is left out: what it lacks is no fault.
 
 import itertools
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import google_crc32c
 
-from engine.batch.plan import choose
+from engine.arguments import Count, Names, Years, read_arguments
+from engine.batch.choice import choose
 from engine.data_folder import DataFolder, DecadeName
 from engine.embeddings.reading import fingerprint
 from engine.errors import DamagedError, EngineError, InputError
@@ -64,8 +65,7 @@ def examine(task: VerifyTask) -> Verified:
             films = opened(task.store, task.name, task.identity)
             found = cells(films.stored, task.row_block, fresh=False, compute=False)
             problems = tuple(
-                f"{place}: the chunk of similarities in row {chunk.row}, column {chunk.column} "
-                f"{what}"
+                f"{place}: {chunk} {what}"
                 for what, chunks in (("is damaged", found.damaged), ("is missing", found.missing))
                 for chunk in chunks
             )
@@ -103,9 +103,9 @@ def verify(
     data: str | os.PathLike[str] = "data",
     *,
     store: str | os.PathLike[str] | None = None,
-    workers: int | None = None,
-    approaches: Sequence[str] | None = None,
-    decades: Sequence[str] | None = None,
+    workers: Count | None = None,
+    approaches: Names | None = None,
+    decades: Years | None = None,
     progress: Progress | None = None,
 ) -> list[str]:
     """Read every chunk against its checksum and every output against the store.
@@ -124,19 +124,22 @@ def verify(
     ------
     EngineError
         When there is no store, or none that can be read.
+    ValueError
+        When an argument is not what it should be.
     """
+    asked = read_arguments(approaches=approaches, decades=decades, workers=workers)
     folder = DataFolder(Path(data))
     place = Store(str(folder.default_store if store is None else store))
     if not place.exists():
         raise EngineError(f"{place.location}: there is no store to verify; run the engine first")
     progress = progress or Progress()
-    names = choose(folder, place, approaches, decades, True)
+    choice = choose(folder, place, asked.approaches, asked.decades, True)
     who = holder(place)
     if who:
         progress.message(
             f"{place.location}: {who} is at work on it; only what is finished is judged"
         )
-    found = {name: _begun(folder, place, name) for name in names}
+    found = {name: _begun(folder, place, name) for name in choice.names}
     problems: list[str] = []
 
     def conclude(decade: _Decade) -> None:
@@ -149,15 +152,18 @@ def verify(
             problems.append(problem)
             progress.error(problem)
 
+    for error in choice.errors:
+        problems.append(error)
+        progress.error(error)
     for decade in found.values():
         if not decade.tasks:
             conclude(decade)
     tasks = list(itertools.chain.from_iterable(decade.tasks or () for decade in found.values()))
     total = sum(task.row_block_pairs for task in tasks)
     progress.stage("verifying", total, 0, "pairs")
-    workers = worth(min(workers or cpus(), cpus()), total * _SECONDS_PER_PAIR)
+    used = worth(min(asked.workers or cpus(), cpus()), total * _SECONDS_PER_PAIR)
     with no_worker_left():
-        for result in perform_all(examine, tasks, workers):
+        for result in perform_all(examine, tasks, used):
             progress.advance("verifying", result.task.row_block_pairs)
             decade = found[result.task.name]
             decade.verified.append(result)
@@ -184,23 +190,27 @@ def _begun(folder: DataFolder, store: Store, name: DecadeName) -> _Decade:
         decade.problems.append(f"{place}: is not in the store")
         decade.lacks = True
         return decade
-    try:
-        stored = store.open(name)
-        _ = stored.ids, stored.vectors  # Reading them is what verifies them.
-    except DamagedError as error:
-        decade.problems.append(f"{place}: {error}")
+    if not isinstance(decade.record, Record):
+        decade.problems.append(f"{place}: {decade.record}")
         return decade
-    decade.problems += [
-        f"{place}: the metadata of {part} are damaged"
-        for part in store.damaged_metadata(stored.record)
-    ]
-    decade.tasks = _tasks(store, name, stored.record)
     try:
-        if fingerprint(folder.input(name)) != stored.record.input_sha256:
+        if fingerprint(folder.input(name)) != decade.record.input_sha256:
             decade.lacks = True
             decade.problems.append(f"{folder.input(name)}: has changed since it was read")
     except InputError as error:
         decade.problems.append(str(error))
+    decade.problems += [
+        f"{place}: the metadata of {part} are damaged"
+        for part in store.damaged_metadata(decade.record)
+    ]
+    try:
+        stored = store.open(name, decade.record)
+        _ = stored.ids
+        stored.check_vectors()
+    except DamagedError as error:
+        decade.problems.append(f"{place}: {error}")
+        return decade
+    decade.tasks = _tasks(store, name, decade.record)
     return decade
 
 

@@ -3,7 +3,7 @@ r"""The text of an embeddings file: ids and a matrix, or one sentence that says 
 A decade's file is one JSON object, id -> list of numbers. In the largest the vectors take 51 MB
 and their text 140 MB, so the text is read in pieces, hashed as it passes, and parsed one film at
 a time; beside the matrix only about a megabyte is held. Everything downstream trusts what comes
-out of here, so what the notebook let through in silence (a key given twice, NaN) is refused.
+out of here, so what the notebook let through in silence (a film given two vectors, NaN) is refused.
 
 The notebook read with ``json.load`` of a text file, ``int(key)`` and ``np.array(vector)``. Where
 both read a file, ids and numbers are equal to the last bit. Only this reader accepts:
@@ -16,7 +16,8 @@ Only ``json.load`` accepts:
 - ``NaN``, ``Infinity`` and numbers beyond float range (``1e400``): they spoil every similarity;
 - anything but an object of id -> list of numbers, the lists of one length and not empty, without
   strings, ``null``, booleans, objects or lists in them: only vectors have a dot product;
-- a key given twice, or two keys that become one id (``"7"`` and ``"007"``): a film would be lost;
+- a key given twice, or two keys that become one id (``"7"`` and ``"007"``), with two vectors: one
+  would be lost. With the same vector both readers keep the film once, at its first place;
 - a key with ``-`` in it, the separator of ``"id1-id2"`` (so ``"-7"`` too);
 - a key with a lone surrogate (``"\ud800"``): it cannot be stored as UTF-8;
 - a key or a list of more than 16 MiB of text, blanks included: it must fit in memory, and half a
@@ -71,11 +72,14 @@ class Embeddings:
         One row a film, C-contiguous, finite; of shape (0, 0) for ``{}``.
     sha256 : str
         Hex digest of the very bytes that were parsed.
+    repeated : list of str
+        The ids that were given more than once, always with the same vector.
     """
 
     ids: list[str]
     vectors: NDArray[np.float64]
     sha256: str
+    repeated: list[str]
 
 
 def parse_embeddings(file: BinaryIO, name: str, piece: int = _PIECE) -> Embeddings:
@@ -93,9 +97,13 @@ def parse_embeddings(file: BinaryIO, name: str, piece: int = _PIECE) -> Embeddin
     ------
     InputError
         If the content is not as `read_embeddings` wants it.
+    MemoryError
+        If there is not enough memory.
     """
     text = _Text(file, name, piece)
-    keys: dict[str, str] = {}  # id -> the key that became it
+    places: dict[str, int] = {}  # id -> its row of the matrix
+    keys: list[str] = []  # the key that became it
+    repeated: dict[str, None] = {}
     length = 0
     matrix = bytearray()  # grows in place; joining arrays at the end would hold the matrix twice
     raw_key = text.take(_FIRST, 'a JSON object in UTF-8, {"id": [numbers], ...}')
@@ -105,28 +113,35 @@ def parse_embeddings(file: BinaryIO, name: str, piece: int = _PIECE) -> Embeddin
             film = _id(key)
         except _IdError as reason:
             text.refuse(str(reason), "a key that can be an id", _CORRECT)
-        if film in keys:
-            found = f'the keys "{shown(keys[film])}" and "{shown(key)}", which are one id'
-            text.refuse(found, "every id once", "leave one of the two out", film)
-        keys[film] = key
         row = text.take_list()
         try:
             numbers = _elements(row)
             if not length:
                 length = len(numbers)
-                pack = struct.Struct(f"{length}d").pack
-            if len(numbers) == length:
-                matrix += pack(*numbers)
+                vector = struct.Struct(f"{length}d")
+            packed = vector.pack(*numbers) if len(numbers) == length else b""
         except (ValueError, struct.error):
             text.refuse_list(row, film)
-        if len(numbers) != length:
+        if not packed:
             found = f"{len(numbers):,} numbers"
-            expected = f'{length:,} as for id "{shown(next(iter(keys)))}"'
+            expected = f'{length:,} as for id "{shown(next(iter(places)))}"'
             text.refuse(found, expected, "embed both with one model", film, back=len(row))
+        place = places.setdefault(film, len(keys))
+        if place == len(keys):
+            keys.append(key)
+            matrix += packed
+        else:
+            there = slice(place * vector.size, (place + 1) * vector.size)
+            if vector.unpack(matrix[there]) != vector.unpack(packed):
+                found = f'the keys "{shown(keys[place])}" and "{shown(key)}", which are one id'
+                expected = "the same vector for both"
+                text.refuse(found, expected, "leave one of the two out", film, back=len(row))
+            matrix[there] = packed  # Of 0.0 and -0.0 the last counts, as with json.load.
+            repeated[film] = None
         raw_key = text.take(_NEXT, '"," and the next "id": [numbers], or "}"')
     sha256 = text.take_rest()
     vectors = np.frombuffer(matrix, dtype=np.float64).reshape(len(keys), length)
-    return Embeddings(list(keys), vectors, sha256)
+    return Embeddings(list(places), vectors, sha256, list(repeated))
 
 
 class _Text:
@@ -253,6 +268,7 @@ def _first_wrong(row: bytes) -> tuple[int, str, str]:
     """The first thing that a list of finite numbers cannot hold.
 
     Returns its offset, what it is ("" for what just stands there), and what should be there.
+    Where nothing is wrong the parser was refused memory, which it does not tell apart.
     """
     if row[:1] != b"[":
         return 0, "", 'a list of numbers, "["'
@@ -264,6 +280,8 @@ def _first_wrong(row: bytes) -> tuple[int, str, str]:
             found = _quoted(number[0]) + ", which is beyond the range of float" if number else ""
             return at, found, f"a finite number as number {position:,} of the list"
         at = _past_blanks(row, number.end())
+        if row[at : at + 1] == b"]":
+            raise MemoryError
         if row[at : at + 1] != b",":
             return at, "", f'"," or "]" after number {position:,} of the list'
         at, position = at + 1, position + 1

@@ -70,6 +70,23 @@ def fingerprint(path: Path) -> str:
         raise _unreadable(path, error) from error
 
 
+def is_there(path: Path) -> bool:
+    """Whether there is an input, of whatever kind.
+
+    Raises
+    ------
+    InputError
+        If that cannot be known, for want of permissions for instance.
+    """
+    try:
+        os.stat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    return True
+
+
 def _open(path: Path) -> BufferedReader:
     """Open a regular file; a pipe would wait for its writer, a device may have no end."""
     mode = os.stat(path).st_mode

@@ -269,12 +269,14 @@ class Decade:
         if checksum is None:
             self._check_unchanged()
             raise self._not_computed("this is not among them")
-        values = self._stored.read(chunk, checksum)
+        try:
+            values = self._stored.read(chunk, checksum)
+        except DamagedError as error:
+            self._check_unchanged()
+            raise self._damaged(str(error)) from None
         if values is None:
             self._check_unchanged()
-            raise self._damaged(
-                f"the chunk of similarities in row {chunk.row}, column {chunk.column} is damaged"
-            )
+            raise self._damaged(f"{chunk} is missing")
         return values
 
     def _check_unchanged(self) -> None:

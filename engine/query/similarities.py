@@ -8,15 +8,17 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NoReturn, cast
 
-from engine.data_folder import DataFolder, DecadeName, check_approach
+from engine.arguments import Year, year
+from engine.arguments import approach as approach_name
+from engine.data_folder import DataFolder, DecadeName, can_be_decade
 from engine.errors import (
     DamagedError,
-    EngineError,
     NotComputedError,
     NotFoundError,
     StoreError,
     shown,
 )
+from engine.listing import list_inputs
 from engine.query.decade import Decade
 from engine.store.source import Source
 from engine.store.store import Store
@@ -70,7 +72,7 @@ def open(  # noqa: A001
     return Similarities(source)
 
 
-class Similarities(Mapping[tuple[str, str | int], Decade]):
+class Similarities(Mapping[tuple[str, Year], Decade]):
     """The decades of a store: ``similarities["embedding", "2000"]`` is a `Decade`.
 
     Iterating gives the (approach, decade) of those whose films a run has at least read. Made by
@@ -80,7 +82,7 @@ class Similarities(Mapping[tuple[str, str | int], Decade]):
     def __init__(self, source: Source) -> None:
         self._source = source
 
-    def __getitem__(self, key: tuple[str, str | int]) -> Decade:
+    def __getitem__(self, key: tuple[str, Year]) -> Decade:
         if not isinstance(key, tuple) or len(key) != 2:
             raise TypeError(f"{key!r} is not an approach and a decade")
         return self.decade(*key)
@@ -92,7 +94,7 @@ class Similarities(Mapping[tuple[str, str | int], Decade]):
             return False
         return True
 
-    def __iter__(self) -> Iterator[tuple[str, str | int]]:
+    def __iter__(self) -> Iterator[tuple[str, Year]]:
         for name in self._source.store.names():
             try:
                 begun = self._source.record(name) is not None
@@ -109,7 +111,7 @@ class Similarities(Mapping[tuple[str, str | int], Decade]):
         noun = "decade" if n == 1 else "decades"
         return f"<{n} {noun} of similarities in {self._source.store.location}>"
 
-    def decade(self, approach: str, decade: str | int) -> Decade:
+    def decade(self, approach: str, decade: Year) -> Decade:
         """Open one decade; open once and ask often, as it takes ten milliseconds.
 
         Parameters
@@ -128,9 +130,13 @@ class Similarities(Mapping[tuple[str, str | int], Decade]):
         StoreError
             When what the store holds of it is damaged.
         """
-        name = DecadeName(approach, str(decade).removesuffix("s"))
         source = self._source
-        if not _possible(name) or source.record(name) is None:
+        try:
+            name = DecadeName(approach_name(approach), year(decade))
+        except ValueError:
+            self._refuse(DecadeName(str(approach), str(decade)))
+        # What zarr makes of a name that is no group's is not our business.
+        if not can_be_decade(name.approach, name.decade) or source.record(name) is None:
             self._refuse(name)
         try:
             return Decade(source, source.store.open(name))
@@ -139,19 +145,10 @@ class Similarities(Mapping[tuple[str, str | int], Decade]):
 
     def _refuse(self, name: DecadeName) -> NoReturn:
         location = self._source.store.location
-        known = set(self._source.store.names()) | set(self._source.folder.inputs())
+        known = set(self._source.store.names()) | set(list_inputs(self._source.folder).names)
         if name in known:
             raise NotComputedError(
                 f"{location}: nothing of {name} is computed yet; {self._source.remedy(name)}"
             )
         there = ", ".join(map(str, sorted(known))) or "none"
         raise NotFoundError(f"{location}: there is no decade {shown(str(name))}; found: {there}")
-
-
-def _possible(name: DecadeName) -> bool:
-    """Whether it can be the name of a group; what else zarr makes of it is not our business."""
-    try:
-        check_approach(name.approach, Path())
-    except EngineError:
-        return False
-    return name.decade.isdecimal()

@@ -184,14 +184,21 @@ class StoredDecade:
         -------
         NDArray[np.float64] or None
             (chunk.stop - chunk.start, chunk.right - chunk.left), read-only; NaN where a cell is
-            no pair. None when it is missing, damaged, or not the one that belongs here.
+            no pair. None when it is missing.
+
+        Raises
+        ------
+        DamagedError
+            When it is damaged, or not the one that belongs here.
         """
         encoded = self.values.get(self._chunk_key(chunk))
+        if encoded is None:
+            return None
         shape = (self.record.grid.height, self.record.grid.width)
         rows, columns = chunk.stop - chunk.start, chunk.right - chunk.left
         found = encoding.decode(encoded, shape, rows, columns)
-        if encoded is None or encoding.trailer(encoded) != checksum:
-            return None
+        if found is None or encoding.trailer(encoded) != checksum:
+            raise DamagedError(f"{chunk} is damaged")
         return found
 
     def write(self, chunks: Sequence[tuple[Chunk, NDArray[np.float64]]], row_block: int) -> None:

@@ -7,6 +7,7 @@ from engine.batch.job import DecadeSummary
 from engine.batch.run import Summary
 from engine.batch.status import DecadeStatus, Status
 from engine.errors import shown
+from engine.listing import not_read
 
 
 def size(n_bytes: float) -> str:
@@ -48,7 +49,7 @@ def summary_table(summary: Summary) -> str:
     lines = [table(head, rows)]
     finished = [decade for decade in summary.decades if not decade.error]
     pairs = sum(decade.n_pairs for decade in finished)
-    failed = len(summary.decades) - len(finished)
+    failed = len(summary.decades) - len(finished) + len(summary.errors)
     written = sum(decade.output_bytes or 0 for decade in finished)
     idle = all(decade.up_to_date for decade in summary.decades)
     above = "" if (x := summary.min_similarity) is None else f" (pairs ≥ {x:g})"
@@ -93,12 +94,13 @@ def status_table(status: Status) -> str:
         parts.append("\n".join([folder, head_line, *(lines[k] for k in part)]))
     words = _filtered(status.decades)
     words += [decade.reason for decade in status.decades if decade.reason]
-    parts.append("\n".join(words))
+    words += [*status.errors, not_read(status.unread)]
+    parts.append("\n".join(word for word in words if word))
     todo = [decade for decade in status.decades if decade.next not in ("nothing", "fail")]
     left = sum((decade.n_pairs or 0) - decade.pairs_computed for decade in todo)
     unread = sum(decade.n_films is None for decade in todo)
     parts.append(
-        "everything is up to date"
+        f"everything {'else ' if status.errors else ''}is up to date"
         if all(decade.next == "nothing" for decade in status.decades)
         else f"the next run works on {_count(len(todo), 'decade')}"
         + (f", {left:,} pairs to compute" if left else "")

@@ -47,6 +47,9 @@ class Chunk:
     left: int
     right: int
 
+    def __str__(self) -> str:
+        return f"the chunk of similarities in row {self.row}, column {self.column}"
+
     @property
     def n_pairs(self) -> int:
         """Number of cells above the diagonal of the matrix."""

@@ -13,6 +13,10 @@ from numpy.typing import NDArray
 KernelName = Literal["dot", "gemm"]
 KERNELS: tuple[KernelName, ...] = get_args(KernelName)
 
+THREADED_ABOVE = 10_000
+"""Numbers in a vector above which OpenBLAS may divide even one dot product among its threads; the
+last bits of ``a @ b`` then hang on how many there are."""
+
 _TILE_BYTES = 512 * 1024
 _TILE_FILMS = 64
 

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.data_folder import DecadeName
-from engine.errors import EngineError
+from engine.errors import DamagedError, EngineError
 from engine.legacy_json.text import numbers_text, pair_prefix, pair_suffix, row_length, row_text
 from engine.store.arrays import StoredDecade
 from engine.store.store import Store
@@ -103,12 +103,16 @@ def cells(stored: StoredDecade, index: int, *, fresh: bool, compute: bool) -> Ce
     missing: list[Chunk] = []
     for chunk in chunks:
         place = values[:, chunk.left - left : chunk.right - left]
-        checksum = checksums.get(chunk.column)
-        found = None if checksum is None else stored.read(chunk, checksum)
-        if found is not None:
-            place[:] = found
-            continue
-        (missing if checksum is None else damaged).append(chunk)
+        try:
+            checksum = checksums.get(chunk.column)
+            found = None if checksum is None else stored.read(chunk, checksum)
+        except DamagedError:
+            damaged.append(chunk)
+        else:
+            if found is not None:
+                place[:] = found
+                continue
+            missing.append(chunk)
         if compute:
             _compute(stored, chunk, place)
         else:

@@ -10,7 +10,7 @@ import os
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -80,6 +80,8 @@ class Result:
     """The traceback of the error."""
     record: Record | None = None
     """What was read, of a `ReadTask`."""
+    message: str = ""
+    """What is worth knowing of what was read."""
     pairs_computed: int = 0
     pairs_exported: int = 0
     """Pairs written to the output."""
@@ -162,7 +164,17 @@ def _read(task: ReadTask) -> Result:
         norm_max=min(float(norms.max()), sys.float_info.max) if len(norms) else 1.0,
     )
     Store(task.store).write_embeddings(task.name, embeddings.ids, vectors)
-    return Result(task, 0.0, record=record)
+    return Result(task, 0.0, record=record, message=_repetitions(task, embeddings.repeated))
+
+
+def _repetitions(task: ReadTask, ids: Sequence[str]) -> str:
+    if not ids:
+        return ""
+    return (
+        f"{shown(str(task.input), 300)}: {len(ids):,} {'id' if len(ids) == 1 else 'ids'} given "
+        "more than once, always with the same vector, and kept once, at the first place; the first "
+        f'is "{shown(ids[0])}"'
+    )
 
 
 def _norms(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -185,9 +197,8 @@ def _finish_row_block(task: BlockTask) -> Result:
     if not task.compute and (found.damaged or found.missing):
         chunk = (found.damaged + found.missing)[0]
         raise EngineError(
-            f"{task.store}: {task.name}: the chunk of similarities in row {chunk.row}, column "
-            f"{chunk.column} is {'damaged' if found.damaged else 'missing'}; run without "
-            "--export-only to compute it again"
+            f"{task.store}: {task.name}: {chunk} is {'damaged' if found.damaged else 'missing'}; "
+            "run without --export-only to compute it again"
         )
     if output is None:
         store_computed(films.stored, found)

@@ -1,0 +1,185 @@
+"""What a caller asks for, read once: the arguments that the command line and Python share.
+
+Text and numbers are taken alike, numpy's numbers too, so that the command line, a notebook and a
+script that reads its environment come through the same door, and what is wrong is said there.
+"""
+
+import math
+import re
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from numbers import Real
+from operator import index
+from typing import Any, SupportsFloat, SupportsIndex, TypeAlias, TypeVar
+
+from engine.errors import shown
+from engine.triangle.kernel import KERNELS, KernelName
+
+Names: TypeAlias = str | Iterable[str]
+"""One name, or several."""
+Year: TypeAlias = str | SupportsIndex
+"""First year of a decade: ``"1990"``, ``"1990s"`` or ``1990``."""
+Years: TypeAlias = Year | Iterable[Year]
+"""One year, or several."""
+Count: TypeAlias = str | SupportsIndex
+"""A positive integer or its text, or ``"all"``."""
+Number: TypeAlias = str | SupportsFloat
+"""A number, or its text."""
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """What is asked for, in one form; None stands for what is usual."""
+
+    approaches: tuple[str, ...] | None = None
+    """Only these; None: all."""
+    decades: tuple[str, ...] | None = None
+    """Only these, as ``("1990", "2000")``; None: all."""
+    workers: int | None = None
+    """None: one for each CPU."""
+    kernel: KernelName | None = None
+    """None: what the store has."""
+    normalize: bool | None = None
+    """None: as the store has it."""
+    min_similarity: float | None = None
+    """Finite; None: every pair is exported."""
+
+
+def read_arguments(
+    *,
+    approaches: Names | None = None,
+    decades: Years | None = None,
+    workers: Count | None = None,
+    kernel: str | None = None,
+    normalize: bool | None = None,
+    min_similarity: Number | None = None,
+) -> Arguments:
+    """Bring arguments into one form.
+
+    Parameters
+    ----------
+    approaches, decades
+        One or several; not none at all, which would be taken for all.
+    workers
+        A positive integer, or ``"all"``.
+    kernel
+        ``"dot"`` or ``"gemm"``.
+    normalize
+        True or False, nothing that merely counts as such.
+    min_similarity
+        A finite number.
+
+    Raises
+    ------
+    ValueError
+        When one is not what it should be; the text names it.
+    """
+    return Arguments(
+        approaches=_read("approaches", lambda value: _several(value, approach), approaches),
+        decades=_read("decades", lambda value: _several(value, year), decades),
+        workers=_read("workers", worker_count, workers),
+        kernel=_read("kernel", kernel_name, kernel),
+        normalize=_read("normalize", _flag, normalize),
+        min_similarity=_read("min_similarity", number, min_similarity),
+    )
+
+
+def approach(value: object) -> str:
+    """Read the name of an approach; whether there is such a one is for the folders to say."""
+    if not isinstance(value, str):
+        raise _not(value, "the name of an approach, which is text")
+    return str(value)
+
+
+def year(value: object) -> str:
+    """Read the first year of a decade, ``"1990"`` of 1990, ``"1990"`` or ``"1990s"``."""
+    text = value if isinstance(value, str) else str(_integer(value, "a year like 1990"))
+    if not re.fullmatch("[0-9]{1,9}s?", text):
+        raise _not(value, "a year like 1990")
+    return text.removesuffix("s")
+
+
+def worker_count(value: object) -> int | None:
+    """Read a number of workers; None, as many as there are CPUs, of ``"all"``."""
+    expected = "a positive integer or all"
+    if isinstance(value, str):
+        if value == "all":
+            return None
+        found = int(value) if re.fullmatch("[0-9]{1,9}", value) else 0
+    else:
+        found = _integer(value, expected)
+    if found < 1:
+        raise _not(value, expected)
+    return found
+
+
+def kernel_name(value: object) -> KernelName:
+    """Read the name of a kernel."""
+    for name in KERNELS:
+        if isinstance(value, str) and value == name:
+            return name
+    raise _not(value, f"one of {', '.join(KERNELS)}")
+
+
+def number(value: object) -> float:
+    """Read a finite number; it has no sign when it is zero."""
+    plain = _plain(value)
+    found = math.nan
+    if not isinstance(plain, bool) and isinstance(plain, (str, Real)):
+        with suppress(ValueError, OverflowError):  # No number, or an integer too large for float.
+            found = float(plain)
+    if not math.isfinite(found):
+        raise _not(value, "a finite number")
+    return found + 0.0
+
+
+def _flag(value: object) -> bool:
+    plain = _plain(value)
+    if not isinstance(plain, bool):
+        raise _not(value, "True or False")
+    return plain
+
+
+def _several(value: object, read: Callable[[object], str]) -> tuple[str, ...]:
+    """Read one or several, each once; bytes are one, as their parts are numbers."""
+    plain = _plain(value)
+    parts: Iterable[object] = [plain]
+    if isinstance(plain, Iterable) and not isinstance(plain, (str, bytes, bytearray)):
+        parts = plain
+    found = tuple(dict.fromkeys(map(read, parts)))
+    if not found:
+        raise ValueError("nothing is selected; leave it out to select all")
+    return found
+
+
+def _read(name: str, read: Callable[[Any], _T], value: object) -> _T | None:
+    """Read what was given, and name it in what is wrong with it."""
+    if value is None:
+        return None
+    try:
+        return read(value)
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from None
+
+
+def _integer(value: object, expected: str) -> int:
+    plain = _plain(value)
+    if isinstance(plain, bool) or not isinstance(plain, SupportsIndex):
+        raise _not(value, expected)
+    try:
+        return index(plain)
+    except TypeError:  # An array of numpy's has the method, and may have no such value.
+        raise _not(value, expected) from None
+
+
+def _plain(value: object) -> object:
+    """The Python value of a scalar of numpy's, or of the like, of which nothing else is known."""
+    item = getattr(value, "item", None)
+    return item() if callable(item) and getattr(value, "ndim", None) == 0 else value
+
+
+def _not(value: object, expected: str) -> ValueError:
+    return ValueError(f"{shown(repr(value))} is not {expected}")
