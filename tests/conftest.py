@@ -1,6 +1,7 @@
 """What the tests share: small blocks, many workers, and a record of what the disk was asked."""
 
 import os
+import shutil
 import signal
 import sys
 from collections import Counter
@@ -109,6 +110,12 @@ def performed(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, Any]]:
     monkeypatch.setattr(job, "perform", record)
     monkeypatch.setattr(tasks, "perform", record)
     return performed
+
+
+def uncompute(decade: Path, row_block: int) -> None:
+    """Delete a row-block from the group of a decade, as if it had never been computed."""
+    for array in ("checksums", "similarities"):
+        shutil.rmtree(decade / array / "c" / str(row_block))
 
 
 class Listener(engine.Progress):

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from conftest import Listener
-from reference import expected, films, notebook, output_path, outputs, put, stamps
+from reference import assert_near, expected, films, notebook, output_path, outputs, put, stamps
 
 import engine
 from engine import EngineError
@@ -203,20 +203,50 @@ def test_an_output_that_was_lost_or_edited_is_written_again_from_the_store(
     assert outputs(root) == expected(root)
 
 
-@pytest.mark.parametrize(
-    ("settings", "word"),
-    [({"kernel": "gemm"}, "--kernel dot"), ({"normalize": True}, "--normalize")],
+CONTRADICTIONS = pytest.mark.parametrize(
+    ("settings", "usual", "word"),
+    [
+        ({"kernel": "gemm"}, {"kernel": "dot"}, "--kernel gemm"),
+        ({"normalize": True}, {"normalize": False}, "--normalize"),
+    ],
+    ids=["kernel", "normalize"],
 )
-def test_settings_that_change_the_values_compute_again(
-    root: Path, settings: dict[str, Any], word: str
+
+
+@CONTRADICTIONS
+def test_settings_that_contradict_the_store_change_nothing_and_say_what_would(
+    root: Path, settings: dict[str, Any], usual: dict[str, Any], word: str
 ) -> None:
     engine.run(root, workers=1)
-    for other in (settings, {}):
+    for there, other in (({}, settings), (settings, usual)):
+        engine.run(root, workers=1, restart=bool(there), **there)
+        before = all_but_lock(root)
         listener = Listener()
-        summary = engine.run(root, workers=1, progress=listener, **other)
-        assert all(decade.pairs_computed == decade.n_pairs for decade in summary.decades)
-        assert len(listener.messages) == 3
-        assert all("was computed with" in message for message in listener.messages)
+        with pytest.raises(EngineError, match="contradicts the store, which has") as caught:
+            engine.run(root, workers=1, progress=listener, **other)
+        assert all_but_lock(root) == before
+        assert listener.stages == []
+        assert word in str(caught.value)
+        assert "add --restart to delete 401 computed pairs" in str(caught.value)
+
+
+@CONTRADICTIONS
+def test_settings_that_nobody_asks_for_are_those_of_the_store(
+    root: Path, settings: dict[str, Any], usual: dict[str, Any], word: str
+) -> None:
+    engine.run(root, workers=1)
+    summary = engine.run(root, workers=1, restart=True, **settings)
+    assert all(decade.pairs_computed == decade.n_pairs for decade in summary.decades)
+    for name, text in expected(root).items():
+        assert_near(outputs(root)[name], text, 2e-15)
+    before = all_but_lock(root)
+    listener = Listener()
+    again = engine.run(root, workers=1, progress=listener)
+    assert all(decade.up_to_date for decade in again.decades)
+    assert all_but_lock(root) == before
+    (message,) = listener.messages
+    assert f"with {word}, as the store has it" in message
+    engine.run(root, workers=1, restart=True, **usual)
     assert outputs(root) == expected(root)
 
 

@@ -1,13 +1,13 @@
 """The geometry: every pair in one chunk and one row-block, none counted twice or left out."""
 
-from itertools import combinations, pairwise, product
+from itertools import combinations, product
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from engine.triangle import blocks
-from engine.triangle.blocks import Chunk, Grid, RowBlock, neighbours
+from engine.triangle.blocks import Chunk, Grid, RowBlock
 
 # Where the number of films changes the height, and where a row-block ends.
 EDGES = [0, 256, 512, 2**13, 2**14, 2**15]
@@ -132,12 +132,3 @@ def test_rows_get_fewer_as_they_get_longer(n: int, height: int) -> None:
 def test_films_without_a_pair_make_no_work(n: int) -> None:
     assert (Grid(n).n_pairs, Grid(n).n_row_blocks, Grid(n).n_chunks) == (0, 0, 0)
     assert list(Grid(n).row_blocks()) == []
-
-
-@given(st.sets(st.integers(0, 30)))
-def test_neighbours_are_runs_without_a_gap_and_leave_no_chunk_out(columns: set[int]) -> None:
-    chunks = [Grid(31 * 256).chunk(0, column) for column in columns]
-    runs = [[chunk.column for chunk in run] for run in neighbours(chunks)]
-    assert [column for run in runs for column in run] == sorted(columns)
-    assert all(run == list(range(run[0], run[-1] + 1)) for run in runs)
-    assert all(left[-1] + 1 < right[0] for left, right in pairwise(runs))

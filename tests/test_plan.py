@@ -7,7 +7,7 @@ import pytest
 from reference import films, output_path, put, stamps
 
 import engine
-from engine.batch.plan import DecadeState, Settings, look
+from engine.batch.plan import DecadeState, Settings, contradiction, look
 from engine.data_folder import DataFolder, DecadeName
 from engine.store.store import Store
 
@@ -107,15 +107,48 @@ def test_an_output_of_other_pairs_does_not_count(root: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("settings", "word"),
-    [(Settings("gemm"), "--kernel dot"), (Settings("dot", True), "--normalize")],
+    ("settings", "what"),
+    [
+        (Settings("gemm"), "--kernel gemm contradicts the store, which has --kernel dot"),
+        (Settings("dot", True), "--normalize contradicts the store, which has no --normalize"),
+    ],
 )
-def test_what_was_computed_with_other_settings_does_not_count(
-    root: Path, settings: Settings, word: str
+def test_settings_that_contradict_what_is_computed_are_said_with_what_they_would_delete(
+    root: Path, settings: Settings, what: str
 ) -> None:
     state = state_of(root, settings)
-    assert state.record is None
-    assert word in state.note
+    assert state.computed
+    assert (state.kernel, state.normalize) == ("dot", False)
+    error = contradiction([state])
+    assert what in error
+    assert f"add --restart to delete {N_PAIRS:,} computed pairs" in error
+    assert contradiction([state_of(root), state_of(root, Settings("dot", False))]) == ""
+
+
+def test_settings_that_nobody_asks_for_are_those_of_the_store(tmp_path: Path) -> None:
+    put(tmp_path, "genres", "1990", films(5))
+    engine.run(tmp_path, workers=1, kernel="gemm", normalize=True)
+    for settings in (Settings(), Settings("gemm"), Settings(None, True)):
+        state = state_of(tmp_path, settings)
+        assert (state.kernel, state.normalize, state.conflict) == ("gemm", True, "")
+        assert state.exported
+    for settings, what in [
+        (Settings("dot"), "--kernel dot contradicts the store, which has --kernel gemm"),
+        (Settings(None, False), "normalize=False contradicts the store, which has --normalize"),
+    ]:
+        assert what in contradiction([state_of(tmp_path, settings)])
+    put(tmp_path, "genres", "1990", films(5, seed=1))
+    state = state_of(tmp_path)
+    assert (state.kernel, state.normalize, state.obsolete) == ("gemm", True, True)
+    state = state_of(tmp_path, Settings("dot", False))
+    assert (state.kernel, state.normalize, state.conflict) == ("dot", False, "")
+
+
+def test_settings_that_contradict_a_decade_without_a_record_are_said(root: Path) -> None:
+    (root / "similarities.zarr" / "genres" / "1990" / "zarr.json").write_text("{")
+    state = state_of(root, Settings("gemm"))
+    assert "--restart to delete what is computed" in contradiction([state])
+    assert contradiction([state_of(root)]) == ""
 
 
 def test_an_input_counts_by_its_content_and_not_by_its_time_stamp(root: Path) -> None:
@@ -144,13 +177,47 @@ def test_an_input_that_is_gone_is_an_error_unless_the_store_is_enough(root: Path
     assert state.computed
 
 
-@pytest.mark.parametrize("file", ["zarr.json", "similarities/zarr.json", "ids/zarr.json"])
-def test_damaged_metadata_means_to_read_again(root: Path, file: str) -> None:
-    (root / "similarities.zarr" / "genres" / "1990" / file).write_text("{")
-    output_path(root, "genres", "1990").unlink()
+@pytest.mark.parametrize("array", ["similarities", "checksums", "vectors", "ids"])
+def test_damaged_metadata_of_an_array_are_to_be_written_again_and_nothing_else(
+    root: Path, array: str
+) -> None:
+    (root / "similarities.zarr" / "genres" / "1990" / array / "zarr.json").write_text("{")
+    state = state_of(root)
+    assert state.damaged_metadata == (array,)
+    assert state.computed
+    assert state.exported
+    assert state.note == ""
+
+
+@pytest.mark.parametrize("file", ["zarr.json", "ids/c/0"])
+@pytest.mark.parametrize("content", [b"", b"{", None])
+def test_a_damaged_record_or_id_means_to_read_again_and_no_more(
+    root: Path, file: str, content: bytes | None
+) -> None:
+    path = root / "similarities.zarr" / "genres" / "1990" / file
+    path.unlink()
+    if content is not None:
+        path.write_bytes(content)
     state = state_of(root)
     assert state.record is None
-    assert "damaged" in state.note
+    assert not state.obsolete
+    # Without a record nothing is known to be damaged.
+    assert "damaged" in state.note or (file, content) == ("zarr.json", None)
+
+
+def test_a_changed_input_makes_what_is_stored_obsolete(root: Path) -> None:
+    put(root, "genres", "1990", films(300, seed=1))
+    assert state_of(root).obsolete
+    put(root, "genres", "1990", films(300))
+    assert not state_of(root).obsolete
+
+
+def test_chunks_without_checksums_are_to_be_computed_again(root: Path) -> None:
+    (root / "similarities.zarr" / "genres" / "1990" / "checksums" / "c" / "0" / "0").unlink()
+    state = state_of(root)
+    assert state.missing == (0,)
+    assert state.fresh(0)
+    assert state.pairs_stored == 44 * 43 // 2
 
 
 def test_the_states_come_in_the_order_of_the_names(root: Path) -> None:

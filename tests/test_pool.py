@@ -129,12 +129,6 @@ def test_a_worker_has_one_blas_thread_whatever_the_environment_says(
         assert set(threads) == {1}
 
 
-def test_a_worker_writes_with_one_thread_and_this_process_as_before() -> None:
-    before = zarr.config.get("threading.max_workers")
-    assert set(perform_all(writing_threads, range(4), 2)) == {1}
-    assert zarr.config.get("threading.max_workers") == before
-
-
 def test_a_worker_does_not_look_for_garbage_in_what_it_imported() -> None:
     before = gc.get_freeze_count()
     assert min(perform_all(frozen_objects, range(4), 2)) > before + 10_000

@@ -80,22 +80,33 @@ def test_an_unfinished_export_is_counted_in_pairs(root: Path) -> None:
     assert decade.next == "compute"
 
 
-@pytest.mark.parametrize(
-    ("settings", "next_step"),
-    [
-        ({"kernel": "gemm"}, "read"),
-        ({"normalize": True}, "read"),
-        ({"min_similarity": 0.5}, "export"),
-    ],
-)
-def test_next_is_what_a_run_with_the_same_settings_would_do(
-    root: Path, settings: dict[str, Any], next_step: str
+def test_next_is_what_a_run_with_the_same_settings_would_do(root: Path) -> None:
+    engine.run(root, workers=1)
+    assert status_of(root, min_similarity=0.5).next == "export"
+    engine.run(root, workers=1, min_similarity=0.5)
+    assert status_of(root, min_similarity=0.5).next == "nothing"
+    assert status_of(root).next == "export"
+
+
+@pytest.mark.parametrize("settings", [{"kernel": "gemm"}, {"normalize": True}], ids=str)
+def test_settings_that_contradict_the_store_fail_with_the_words_of_a_run(
+    root: Path, settings: dict[str, Any]
 ) -> None:
     engine.run(root, workers=1)
-    assert status_of(root, **settings).next == next_step
-    engine.run(root, workers=1, **settings)
-    assert status_of(root, **settings).next == "nothing"
-    assert status_of(root).next == next_step
+    decade = status_of(root, **settings)
+    assert decade.next == "fail"
+    assert decade.pairs_computed == N_PAIRS
+    with pytest.raises(EngineError) as caught:
+        engine.run(root, workers=1, **settings)
+    assert decade.reason == str(caught.value)
+    engine.run(root, workers=1, restart=True, **settings)
+    for those in (settings, {}):
+        decade = status_of(root, **those)
+        assert (decade.next, decade.reason) == ("nothing", "")
+    assert (decade.kernel, decade.normalize) == (
+        settings.get("kernel", "dot"),
+        settings.get("normalize", False),
+    )
 
 
 def test_with_which_min_similarity_an_output_was_made_is_told(root: Path) -> None:

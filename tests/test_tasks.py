@@ -32,13 +32,14 @@ def read_task(root: Path, normalize: bool = False) -> ReadTask:
 
 
 def block_tasks(
-    root: Path, n: int, d: int = 3, *, output: bool = True, **changes: Any
+    root: Path, n: int, d: int = 3, *, seed: int = 0, output: bool = True, **changes: Any
 ) -> list[BlockTask]:
     """The tasks of a decade that has been read."""
-    put(root, NAME.approach, NAME.decade, films(n, d))
+    put(root, NAME.approach, NAME.decade, films(n, d, seed))
     task = read_task(root)
     record = perform(task).record
     assert record is not None
+    Store(task.store).write_record(NAME, record)
     final = root / "x.json"
     partial = PartialOutput(final, record.output_identity(None), record.grid.n_row_blocks)
     partial.prepare()
@@ -75,19 +76,41 @@ def test_a_task_is_a_few_hundred_bytes_whatever_the_size_of_the_decade(
         assert pickle.loads(pickle.dumps(task)) == task
 
 
-def test_reading_twice_gives_the_same_vectors_and_forgets_what_was_made_of_them(
+def test_reading_twice_gives_the_same_vectors_and_keeps_what_was_made_of_them(
     tmp_path: Path,
 ) -> None:
     tasks = block_tasks(tmp_path, 20, output=False)
     for task in tasks:
         perform(task)
     store = Store(tasks[0].store)
-    assert store.chunks(NAME) == {(0, 0)}
+    before = store.open(NAME)
+    assert before.chunks() == {(0, 0)}
     again = perform(read_task(tmp_path))
     assert again.record is not None
-    assert again.record.identity != tasks[0].identity
-    assert store.chunks(NAME) == set()
+    assert dataclasses.replace(again.record, begun=before.record.begun) == before.record
+    assert again.record.identity == tasks[0].identity
+    assert store.open(NAME, again.record).chunks() == {(0, 0)}
     assert store.open(NAME).vectors.tolist() == list(films(20, 3).values())
+
+
+def test_reading_other_films_proves_nothing_of_what_was_computed_before(tmp_path: Path) -> None:
+    for task in block_tasks(tmp_path, 20, output=False):
+        perform(task)
+    block_tasks(tmp_path, 20, seed=1, output=False)
+    assert Store(str(tmp_path / "x.zarr")).open(NAME).chunks() == set()
+
+
+def test_what_a_worker_reads_counts_only_when_the_run_has_written_its_record(
+    tmp_path: Path,
+) -> None:
+    put(tmp_path, NAME.approach, NAME.decade, films(20, 3))
+    task = read_task(tmp_path)
+    record = perform(task).record
+    assert record is not None
+    store = Store(task.store)
+    assert store.record(NAME) is None
+    store.write_record(NAME, record)
+    assert store.open(NAME).ids == list(films(20, 3))
 
 
 @pytest.mark.parametrize("times", [1, 2, 3])
@@ -133,11 +156,11 @@ def test_a_text_that_is_said_to_be_in_place_and_is_not_is_written_again(tmp_path
 
 def test_a_task_that_comes_too_late_does_nothing(tmp_path: Path) -> None:
     (old,) = block_tasks(tmp_path, 20)
-    (new,) = block_tasks(tmp_path, 20)
+    (new,) = block_tasks(tmp_path, 20, seed=1)
     store = tmp_path / "x.zarr"
     before = stamps(store)
     result = perform(old)
-    assert "begun again" in str(result.error)
+    assert "restarted by another run" in str(result.error)
     assert result.pairs_computed == 0
     assert stamps(store) == before
     assert perform(new).error is None
@@ -229,9 +252,9 @@ def test_to_export_what_is_not_stored_is_an_error_that_says_which_chunk(tmp_path
     first, second = block_tasks(tmp_path, 300, compute=False, fresh=False)
     for task, place in ((first, "row 0, column 0"), (second, "row 1, column 1")):
         error = str(perform(task).error)
-        assert "is missing" in error
+        assert "is not stored" in error
         assert place in error
-    assert Store(first.store).chunks(NAME) == set()
+    assert Store(first.store).open(NAME).chunks() == set()
 
 
 @pytest.mark.parametrize("array", ["vectors", "ids"])
@@ -284,7 +307,7 @@ def test_row_blocks_of_wide_decades_hold_the_notebook_s_values(tmp_path: Path, n
     for task in some:
         block = stored.record.grid.row_block(task.row_block)
         for chunk in stored.record.grid.chunks(task.row_block):
-            values = stored.read(chunk)
+            values = stored.read(chunk, stored.checksums(chunk.row)[chunk.column])
             assert values is not None
             assert int((~np.isnan(values)).sum()) == chunk.n_pairs
             for i, j in zip(

@@ -184,6 +184,8 @@ def _look(
                 note=f"{store.location}: {name}: {error}",
                 old_format=isinstance(error, OldFormatError),
             )
+        if record is None and not store.has_checksums(name):
+            return replace(state, obsolete=True)  # Reading the input tells its fingerprint, too.
         found = fingerprint(state.input) if there else record.input_sha256 if record else ""
         if record is None:
             return _unread(state, store, settings, found)

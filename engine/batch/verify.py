@@ -64,11 +64,11 @@ def examine(task: VerifyTask) -> Verified:
         with one_blas_thread():
             films = opened(task.store, task.name, task.identity)
             found = cells(films.stored, task.row_block, fresh=False, compute=False)
-            problems = tuple(
-                f"{place}: {chunk} {what}"
-                for what, chunks in (("is damaged", found.damaged), ("is missing", found.missing))
-                for chunk in chunks
-            )
+            wrong = [
+                *found.damaged.values(),
+                *(f"{chunk} is not stored" for chunk in found.missing),
+            ]
+            problems = tuple(f"{place}: {what}" for what in wrong)
             if problems:
                 return Verified(task, problems, lacks=bool(found.missing))
             length = found_checksum = 0

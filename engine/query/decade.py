@@ -228,11 +228,14 @@ class Decade:
         427476 9678195
         5798548 7538851
         """
-        there = self._stored.chunks()
+        # One that was stored and is gone is damaged, and is not left out.
+        there = self._stored.all_checksums()
         expected = list(self._stored.expected())
-        present = [chunk for chunk in expected if (chunk.row, chunk.column) in there]
-        if len(present) < len(expected) and not partial:
-            raise self._not_computed("not all are there")
+        present = [chunk for chunk in expected if chunk.column in there[chunk.row]]
+        if len(present) < len(expected):
+            self._check_unchanged()
+            if not partial:
+                raise self._not_computed("not all are there")
         for _, row in groupby(present, key=lambda chunk: chunk.row):
             block = [(chunk, self._proven(chunk)) for chunk in row]
             self._check_unchanged()
@@ -270,14 +273,10 @@ class Decade:
             self._check_unchanged()
             raise self._not_computed("this is not among them")
         try:
-            values = self._stored.read(chunk, checksum)
+            return self._stored.read(chunk, checksum)
         except DamagedError as error:
             self._check_unchanged()
             raise self._damaged(str(error)) from None
-        if values is None:
-            self._check_unchanged()
-            raise self._damaged(f"{chunk} is missing")
-        return values
 
     def _check_unchanged(self) -> None:
         # What was read belongs to the record with which it was opened; the store may hold another.

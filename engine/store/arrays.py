@@ -170,7 +170,7 @@ class StoredDecade:
         entries = encoding.decode_checksums(encoded, self.record.identity, row_block)
         return {column: entry - 1 for column, entry in enumerate(entries or ()) if entry}
 
-    def read(self, chunk: Chunk, checksum: int) -> NDArray[np.float64] | None:
+    def read(self, chunk: Chunk, checksum: int) -> NDArray[np.float64]:
         """Read a chunk of similarities.
 
         Parameters
@@ -182,18 +182,18 @@ class StoredDecade:
 
         Returns
         -------
-        NDArray[np.float64] or None
+        NDArray[np.float64]
             (chunk.stop - chunk.start, chunk.right - chunk.left), read-only; NaN where a cell is
-            no pair. None when it is missing.
+            no pair.
 
         Raises
         ------
         DamagedError
-            When it is damaged, or not the one that belongs here.
+            When it is gone, damaged, or not the one that belongs here.
         """
         encoded = self.values.get(self._chunk_key(chunk))
         if encoded is None:
-            return None
+            raise DamagedError(f"{chunk} is missing")
         shape = (self.record.grid.height, self.record.grid.width)
         rows, columns = chunk.stop - chunk.start, chunk.right - chunk.left
         found = encoding.decode(encoded, shape, rows, columns)

@@ -12,6 +12,7 @@ written before the row of checksums by which they count.
 
 import itertools
 import os
+import stat
 from functools import cached_property
 from pathlib import Path
 
@@ -68,7 +69,7 @@ class Store:
         StoreError
             When something else is there, or a store of a newer format.
         """
-        if self.path is not None and self.path.exists() and not self.path.is_dir():
+        if self.path is not None and _is_file(self.path):
             raise StoreError(
                 f"{self.location}: is a file where the folder of a zarr store was expected: "
                 "choose another --store or move the file"
@@ -77,16 +78,19 @@ class Store:
         if found == _ROOT:
             return True
         found_format = _format(found)
-        if found_format == 1 or self._has_record():
-            return True
-        if found is None and not self._occupied():
-            return False
-        if found_format is not None and found_format > FORMAT:
+        formats = self._record_formats()
+        # Records prove more than a root, of which a bit may have flipped.
+        newest = max(formats, default=found_format or 0)
+        if newest > FORMAT:
             raise StoreError(
-                f"{self.location}: was written in format {found_format}, and this version of the "
+                f"{self.location}: was written in format {newest}, and this version of the "
                 f"engine knows format {FORMAT}; nothing was changed: use a newer version or "
                 "another --store"
             )
+        if found_format == 1 or formats:
+            return True
+        if found is None and not self._occupied():
+            return False
         raise StoreError(
             f"{self.location}: is not empty, and nothing proves that it is a store of this engine; "
             "nothing was changed: choose another --store"
@@ -102,13 +106,14 @@ class Store:
             for name in self._values.list_dir("", hidden=True)
         )
 
-    def _has_record(self) -> bool:
-        """Whether a group holds a record of a format that is known, which proves the store ours."""
+    def _record_formats(self) -> set[int]:
+        """Formats of the records whose digest is right, which prove the store ours."""
+        found = set()
         for name in self._groups():
             content = record_content(self._values.get(f"{name.group}/zarr.json") or b"")
-            if content is not None and content.get("format", 1) in range(1, FORMAT + 1):
-                return True
-        return False
+            if content is not None and type(number := content.get("format", 1)) is int:
+                found.add(number)
+        return found
 
     def create(self) -> bool:
         """Make the store unless it is there, and mend its root; see `exists` for what is raised.
@@ -162,6 +167,10 @@ class Store:
         if self._values.get(approach) != _APPROACH:
             self._values.set_durably(approach, _APPROACH)
         self._values.set_durably(f"{name.group}/zarr.json", record.metadata())
+
+    def has_checksums(self, name: DecadeName) -> bool:
+        """Whether there is any row of checksums, without which no chunk counts."""
+        return bool(self._values.list_dir(f"{name.group}/checksums/c"))
 
     def recognize(self, name: DecadeName, input_sha256: str) -> tuple[KernelName, bool] | None:
         """Find out with which settings the similarities of a group were computed, by its checksums.
@@ -260,6 +269,14 @@ class Store:
         if record is None:
             raise DamagedError("the record of its group is missing")
         return StoredDecade(name, record, self._values)
+
+
+def _is_file(path: Path) -> bool:
+    """Whether something is there that is no folder, at one look: folders come and go."""
+    try:
+        return not stat.S_ISDIR(path.stat().st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
 
 
 def _format(root: bytes | None) -> int | None:

@@ -62,12 +62,17 @@ class Cells:
     block: RowBlock
     values: NDArray[np.float64]
     """(rows, n_films - left); NaN where a cell is no pair, or was not to be had."""
-    damaged: tuple[Chunk, ...]
-    """Chunks that were stored and are not as they were."""
+    damaged: dict[Chunk, str]
+    """Chunks that were stored and are not as they were → what is wrong with them."""
     missing: tuple[Chunk, ...]
-    """Chunks that were not there."""
+    """Chunks that are not stored."""
     computed: tuple[Chunk, ...]
     """Chunks that `store_computed` has to write."""
+
+    @property
+    def lacking(self) -> list[str]:
+        """What could not be read, a clause each."""
+        return [*self.damaged.values(), *(f"{chunk} is not stored" for chunk in self.missing)]
 
     @property
     def pairs_computed(self) -> int:
@@ -99,26 +104,24 @@ def cells(stored: StoredDecade, index: int, *, fresh: bool, compute: bool) -> Ce
     left = chunks[0].left
     values = np.empty((block.stop - block.start, grid.n_films - left))
     checksums = {} if fresh else stored.checksums(index)
-    damaged: list[Chunk] = []
+    damaged: dict[Chunk, str] = {}
     missing: list[Chunk] = []
     for chunk in chunks:
         place = values[:, chunk.left - left : chunk.right - left]
-        try:
-            checksum = checksums.get(chunk.column)
-            found = None if checksum is None else stored.read(chunk, checksum)
-        except DamagedError:
-            damaged.append(chunk)
-        else:
-            if found is not None:
-                place[:] = found
-                continue
+        if chunk.column not in checksums:
             missing.append(chunk)
+        else:
+            try:
+                place[:] = stored.read(chunk, checksums[chunk.column])
+                continue
+            except DamagedError as error:
+                damaged[chunk] = str(error)
         if compute:
             _compute(stored, chunk, place)
         else:
             place[:] = np.nan
-    computed = damaged + missing if compute else []
-    return Cells(block, values, tuple(damaged), tuple(missing), tuple(computed))
+    computed = [*damaged, *missing] if compute else []
+    return Cells(block, values, damaged, tuple(missing), tuple(computed))
 
 
 def store_computed(stored: StoredDecade, found: Cells) -> None:

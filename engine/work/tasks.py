@@ -194,11 +194,10 @@ def _finish_row_block(task: BlockTask) -> Result:
     films = opened(task.store, task.name, task.identity)
     found = cells(films.stored, task.row_block, fresh=task.fresh, compute=task.compute)
     result = Result(task, 0.0, pairs_computed=found.pairs_computed, damaged=len(found.damaged))
-    if not task.compute and (found.damaged or found.missing):
-        chunk = (found.damaged + found.missing)[0]
+    if not task.compute and found.lacking:
         raise EngineError(
-            f"{task.store}: {task.name}: {chunk} is {'damaged' if found.damaged else 'missing'}; "
-            "run without --export-only to compute it again"
+            f"{task.store}: {task.name}: {found.lacking[0]}; run without --export-only to compute "
+            "it again"
         )
     if output is None:
         store_computed(films.stored, found)
