@@ -26,7 +26,7 @@ DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
 NAMES = [str(path.relative_to(ROOT)) for path in DOCUMENTS]
 README = (ROOT / "README.md").read_text()
 ERRORS = (ROOT / "docs" / "errors.md").read_text()
-SOURCES = sorted([*ROOT.glob("engine/*.py"), *ROOT.glob("scripts/**/*.py")])
+SOURCES = sorted([*ROOT.glob("engine/**/*.py"), *ROOT.glob("scripts/**/*.py")])
 ONE_LINERS = re.findall(r"^python3 -m venv .*$", README, re.MULTILINE)
 NEEDED = {"scripts/plot.py": "matplotlib", "dask ": "distributed"}
 """What a command needs that is an extra, by the words it begins with or runs."""
@@ -288,7 +288,7 @@ def test_every_file_of_the_repository_that_is_named_is_there(name: str) -> None:
     text = (ROOT / name).read_text()
     known = {str(path.relative_to(ROOT)) for path in (*SOURCES, *ROOT.glob("tests/*.py"))}
     known |= {Path(path).name for path in known}
-    for file in re.findall(r"(?<![\w/*])(?:engine/|scripts/|tests/)?\w+\.py\b", text):
+    for file in re.findall(r"(?<![\w/*])(?:(?:engine|scripts|tests)/)?(?:\w+/)*\w+\.py\b", text):
         assert file in known, file
     for file in re.findall(r"`((?:docs|\.ci)/[\w./-]+)`", text):
         assert (ROOT / file).exists(), file
@@ -296,9 +296,9 @@ def test_every_file_of_the_repository_that_is_named_is_there(name: str) -> None:
 
 def test_the_tour_names_every_file_of_the_engine() -> None:
     tour = (ROOT / "CONTRIBUTING.md").read_text()
-    files = {path.name for path in ROOT.glob("engine/*.py")}
-    named = set(re.findall(r"`engine/(\w+\.py)`", tour))
-    assert named == files - {"__init__.py", "__main__.py"} | named & {"__init__.py", "__main__.py"}
+    files = {str(path.relative_to(ROOT)) for path in ROOT.glob("engine/**/*.py")}
+    left_out = {file for file in files if Path(file).name in ("__init__.py", "__main__.py")}
+    assert set(re.findall(r"`(engine/[\w/]+\.py)`", tour)) - left_out == files - left_out
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -317,11 +317,13 @@ def test_every_option_that_is_named_is_one(name: str) -> None:
 
 NO_MESSAGES = {
     "benchmark.py": ["making embeddings", "memory: "],  # how far it has come, and on what
+    "decade.py": ["tuple["],  # a type
     "lock.py": ["process"],  # a pattern
     "output.py": ["tuple["],  # a type
-    "query.py": ["tuple[", "similarities in"],  # a type and a repr
+    "progress.py": ["{desc}"],  # a bar
+    "similarities.py": ["tuple[", "similarities in"],  # a type and a repr
     "synthesize.py": ["films of"],  # what it has written
-    "terminal.py": ["{desc}", "up to date", "next run", "of JSON"],  # a bar and the tables
+    "tables.py": ["up to date", "next run", "of JSON"],  # what stands below them
 }
 """Texts that are no error and no message."""
 SINKS = ("error", "exit", "message", "print", "say", "write")
@@ -355,7 +357,7 @@ def literals(tree: ast.AST) -> Iterator[str]:
 def spoken(path: Path) -> Iterator[str]:
     """The texts of a file that a person may come to see as an error or a message."""
     tree = ast.parse(path.read_text())
-    if path.parent.name == "engine":  # Nearly all its texts are messages.
+    if path.is_relative_to(ROOT / "engine"):  # Nearly all its texts are messages.
         yield from literals(tree)
         return
     for node in ast.walk(tree):
@@ -374,7 +376,7 @@ def fragments(text: str) -> list[str]:
     return [piece for piece in pieces if len(re.findall(r"\S*[A-Za-z]{2}\S*", piece)) > 1]
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.name)
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_every_message_stands_among_the_error_messages(path: Path) -> None:
     listed = " ".join(spans(prose(ERRORS)))
     for text in spoken(path):
