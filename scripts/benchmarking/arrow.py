@@ -72,7 +72,7 @@ def write_block(job: tuple[int, int]) -> None:
         while (start := decade.starts[block]) == _UNKNOWN:
             time.sleep(0.0005)
         if start == _FAILED:
-            raise SystemExit("the block before failed")
+            raise SystemExit(1)  # The block before says why.
         # A block begins with the space after the comma of the one before.
         os.pwrite(decade.file, text if start else b"{" + text[1:], start)
         end = start + len(text)

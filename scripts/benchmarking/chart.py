@@ -29,6 +29,7 @@ def draw(document: Path, picture: Path) -> None:
     colours = [_ENGINE if label.startswith("engine") else _OTHERS for label in labels]
     bars = axes.barh(labels, [walls[label] for label in labels], color=colours, height=0.7)
     axes.bar_label(bars, [f"{walls[label]:,.1f}" for label in labels], padding=3, fontsize=8)
+    axes.xaxis.set_major_formatter("{x:g}")
     axes.margins(x=0.15, y=0.02)
     axes.tick_params(axis="y", length=0)
     axes.spines[["top", "right", "left"]].set_visible(False)
