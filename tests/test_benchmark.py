@@ -40,6 +40,9 @@ def run(folder: Path, *arguments: str, scripts: Path = SCRIPTS) -> subprocess.Co
     )
 
 
+pytestmark = pytest.mark.xdist_group("benchmark")  # One process runs the benchmark for all tests.
+
+
 @pytest.fixture(scope="module")
 def document(tmp_path_factory: pytest.TempPathFactory) -> Path:
     document = tmp_path_factory.mktemp("docs") / "benchmark.md"

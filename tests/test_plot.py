@@ -194,7 +194,12 @@ def test_the_axes_are_common_and_the_sizes_are_told() -> None:
     assert first.get_xlim() == second.get_xlim()
     assert first.get_ylim() == second.get_ylim()
     texts = {text.get_text() for text in figure.findobj(Text)}
-    assert {"1990s", "6,238 films, 1,000,000 pairs", "median 0.500", "75 % 0.700"} <= texts
+    assert {
+        "1990s",
+        "6,238 films, 1,000,000 pairs",
+        "median 0.500",
+        "75th percentile\n0.700",
+    } <= texts
     assert {"1 film, 2,439,024 pairs", "41 % of the pairs"} <= texts
 
 
@@ -252,7 +257,7 @@ def test_a_damaged_decade_does_not_stop_the_others(
     [
         (["--approach", "nobody"], "there is no approach 'nobody'; found: custom_genres"),
         (["--decade", "1850"], "there is no decade '1850'; found: 1910, 1920, 1930"),
-        (["--store", "nowhere.zarr"], "nowhere.zarr: there is no store yet; this computes it"),
+        (["--store", "nowhere.zarr"], "nowhere.zarr: there is no store yet; to compute it, run"),
     ],
 )
 def test_what_is_not_there_is_one_line(

@@ -413,7 +413,7 @@ def test_an_open_decade_that_is_begun_again_is_not_mixed_with_the_new_one(tmp_pa
     films = made(tmp_path, {"1": [1.0, 0.0], "2": [0.5, 0.5]})
     again = made(tmp_path, {"1": [1.0, 0.0], "2": [0.25, 0.5]})
     for ask in (lambda: films["1", "2"], lambda: films.row("1"), lambda: list(films.chunks())):
-        with pytest.raises(StoreError, match=r"made 2000s was begun again .*; open it again"):
+        with pytest.raises(StoreError, match=r"made 2000s was restarted .*; open it again"):
             ask()
     assert again["1", "2"] == 0.25
 

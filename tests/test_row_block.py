@@ -148,8 +148,8 @@ def test_a_decade_that_was_begun_again_is_not_opened_as_what_it_was(tmp_path: Pa
     old = opened_films(tmp_path).stored.record.identity
     put(tmp_path, NAME.approach, NAME.decade, films(9))
     engine.run(tmp_path, workers=1)
-    with pytest.raises(EngineError, match="begun again"):
+    with pytest.raises(EngineError, match="restarted by another run"):
         opened(str(tmp_path / "similarities.zarr"), NAME, "00" * 32)
     opened.cache_clear()
-    with pytest.raises(EngineError, match="begun again"):
+    with pytest.raises(EngineError, match="restarted by another run"):
         opened(str(tmp_path / "similarities.zarr"), NAME, old)

@@ -137,7 +137,7 @@ def test_a_task_that_comes_too_late_does_nothing(tmp_path: Path) -> None:
     store = tmp_path / "x.zarr"
     before = stamps(store)
     result = perform(old)
-    assert "begun again" in str(result.error)
+    assert "restarted by another run" in str(result.error)
     assert result.pairs_computed == 0
     assert stamps(store) == before
     assert perform(new).error is None

@@ -186,5 +186,5 @@ def _forget(
         if folder.input(name).exists():
             kept.append(name)
         else:
-            progress.message(f"{name}: forgotten; it has no input")
+            progress.message(f"{name}: removed from the store: its input is gone")
     return kept

@@ -44,7 +44,7 @@ class Source:
     def damaged(self, name: DecadeName, what: str, record: Record | None = None) -> StoreError:
         """Make the error for a part of a decade that is damaged."""
         return StoreError(
-            f"{self.store.location}: {name}: {what} is damaged; this computes the decade again: "
+            f"{self.store.location}: {name}: {what} is damaged; to compute it again, run: "
             f"{self.command(name, record)} --restart"
         )
 
@@ -53,7 +53,7 @@ class Source:
         command = self.command(name, record)
         if who := holder(self.store):
             return f"a run is at work on the store ({who}); if that leaves it out: {command}"
-        return f"this computes it: {command}"
+        return f"to compute it, run: {command}"
 
     def command(self, name: DecadeName | None = None, record: Record | None = None) -> str:
         """Write the command that computes everything, or what is missing of one decade."""
