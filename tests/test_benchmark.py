@@ -12,9 +12,11 @@ from pathlib import Path
 import orjson
 import pytest
 
+sys.path.insert(0, str(Path(__file__).parents[1] / "scripts"))
 sys.path.insert(0, str(Path(__file__).parents[1] / "scripts" / "benchmarking"))
 
 import agreement
+import benchmark
 from agreement import DisagreementError, difference, digests
 from lineup import Engine, line_up
 from machine import machine
@@ -119,6 +121,18 @@ def test_tables_and_chart_come_into_a_document(
     assert (document.parent / "images" / "benchmark.png").stat().st_size > 10_000
 
 
+def test_the_chart_takes_the_wall_times_of_the_document() -> None:
+    pytest.importorskip("matplotlib")
+    from chart import wall_times
+
+    found = wall_times(
+        "| | wall s | result |\n|---|--:|--:|\n| notebook | 1,252.45 | x |\n| scipy | | skipped |\n\n"
+        "| | wall s |\n|---|--:|\n| another table | 1.00 |\n"
+    )
+    assert found == {"notebook": 1252.45}
+    assert "notebook" in wall_times((ROOT / "docs" / "benchmark.md").read_text())
+
+
 def test_a_document_without_a_place_is_said_before_anything_runs(tmp_path: Path) -> None:
     (tmp_path / "a.md").write_text("<!-- compare_all -->\n")
     done = run(tmp_path, "--into", str(tmp_path / "a.md"))
@@ -176,15 +190,18 @@ def test_interrupted_it_ends_its_processes_and_cleans_up(tmp_path: Path) -> None
     assert not list(tmp_path.iterdir())
 
 
-def test_wrong_usage_ends_in_exit_status_2(tmp_path: Path) -> None:
-    for wrong in (
-        ["--only", "nothing"],
-        ["--workers", "0"],
-        ["--repeat", "x"],
-        ["--before", str(tmp_path)],
-        ["--setting", "x"],
-    ):
-        assert run(tmp_path, *wrong).returncode == 2
+@pytest.mark.parametrize(
+    "wrong",
+    [["--only", "nothing"], ["--workers", "0"], ["--before", "/"], ["--setting", "x"]],
+    ids=" ".join,
+)
+def test_wrong_usage_ends_in_exit_status_2(
+    wrong: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as end:
+        benchmark.main(wrong)
+    assert end.value.code == 2
+    assert f"argument {wrong[0]}: '{wrong[1]}'" in capsys.readouterr().err
 
 
 # Agreement

@@ -3,6 +3,7 @@
 import importlib.util
 import math
 import os
+import shutil
 import statistics
 import subprocess
 import sys
@@ -39,9 +40,11 @@ class Engine:
         say = subprocess.run(
             [*self.program, "--version"], capture_output=True, text=True, env=environment
         )
-        git: list[str | Path] = ["git", "-C", self.root, "describe", "--always", "--dirty"]
-        commit = subprocess.run(git, capture_output=True, text=True)
-        told = (*say.stdout.split("\n"), commit.stdout and f"commit {commit.stdout}")
+        told = say.stdout.split("\n")
+        if git := shutil.which("git"):
+            describe = [git, "-C", str(self.root), "describe", "--always", "--dirty"]
+            commit = subprocess.run(describe, capture_output=True, text=True).stdout
+            told.append(commit and f"commit {commit}")
         return f"{self.label}: {', '.join(line.strip() for line in told if line.strip())}"
 
 
