@@ -52,6 +52,7 @@ class Benchmark:
     folder: Path
     options: argparse.Namespace
     ok: bool = True
+    all_exact: bool = True
     reference: dict[str, str] = field(default_factory=dict)
     """Digests of the result that others are compared with."""
 
@@ -70,6 +71,7 @@ class Benchmark:
     def run(self, contenders: Sequence[Contender]) -> list[Row]:
         """Run contenders in turn, round after round, and check what they made."""
         rows = [Row(contender) for contender in contenders]
+        self.all_exact = all(contender.tolerance is None for contender in contenders)
         for row in rows:
             if row.contender.missing:
                 row.excluded, row.result = True, f"skipped: {row.contender.module} is not installed"
@@ -117,7 +119,7 @@ class Benchmark:
             if tolerance is not None:
                 raise DisagreementError("there is nothing to compare it with")
             self.reference = digests(found)
-            if not self.options.flat:  # There only digests are compared: to copy takes 8 GB.
+            if not self.all_exact:  # Else digests are enough, and a copy may take 8 GB.
                 shutil.copytree(found, expected)
             return "(reference)"
         largest = difference(found, expected, self.reference, tolerance)

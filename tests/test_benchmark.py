@@ -126,7 +126,7 @@ def test_the_chart_takes_the_wall_times_of_the_document() -> None:
     from chart import wall_times
 
     found = wall_times(
-        "| | wall s | result |\n|---|--:|--:|\n| notebook | 1,252.45 | x |\n| scipy | | skipped |\n\n"
+        "| | wall s | result |\n|---|--:|--:|\n| notebook | 1,252.45 | x |\n| scipy | | none |\n\n"
         "| | wall s |\n|---|--:|\n| another table | 1.00 |\n"
     )
     assert found == {"notebook": 1252.45}
