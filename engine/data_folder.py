@@ -119,7 +119,7 @@ def select(
     ]
     if not selected:
         raise EngineError(
-            f"of {' and '.join(map(shown, approaches or ()))} there is no decade "
-            f"{' or '.join(map(shown, decades or ()))}; check --approach and --decade"
+            f"no decade {' or '.join(map(shown, decades or ()))} in "
+            f"{' and '.join(map(shown, approaches or ()))}; check --approach and --decade"
         )
     return selected

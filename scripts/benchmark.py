@@ -3,65 +3,41 @@
 Makes embeddings of the real shape, runs every contender on them in turn, each in a process of
 its own, round after round, checks every result against the notebook's, and prints the medians.
 
-In the folder benchmarking: who takes part is in lineup.py, their programs in contenders.py and
-parts.py, what is measured and how in measuring.py, when two results agree in agreement.py, the
-engine's own stages in stages.py, what keeps a virtual machine's memory in hand in warm_memory.py,
-and what is printed in tables.py.
+In the folder benchmarking: who takes part is in lineup.py, their programs in contenders.py,
+arrow.py and compiled.py, what is measured and how in measuring.py, on what in machine.py, when two
+results agree in agreement.py, what keeps a virtual machine's memory in hand in warm_memory.py, and
+what comes of it in tables.py and chart.py.
 """
 
 import argparse
 import contextlib
-import json
 import os
+import re
 import shutil
 import signal
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from types import FrameType
-from typing import Any, NoReturn
 
 import joblib
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "benchmarking"))
 
-from agreement import DisagreementError, compare, digest
-from lineup import GROUPS, HERE, WHOLE, Contender, Row, engine_name, line_up
-from measuring import FailedError, Measurement, kind_of_folder, machine, measure
+from agreement import DisagreementError, difference, digests
+from lineup import Contender, Engine, Row, line_up
+from machine import machine
+from measuring import FailedError, measure
 from synthesize import DIMENSIONS, FILMS
 from synthesize import main as synthesize
-from tables import contenders_table, flat_table, ratios_table, stages_table
+from tables import contenders_table, flat_table, ratios_table
 from warm_memory import warm_memory
 
-
-@dataclass(frozen=True)
-class Scale:
-    """How much there is to do."""
-
-    part: float
-    """Of the real number of films."""
-    repeat: int
-    flat: tuple[int, ...]
-    """Films in the one decade of --flat."""
-
-    @property
-    def films(self) -> list[int]:
-        """Films of each decade, as synthesize.py makes them."""
-        return [max(2, round(self.part * films)) for films in FILMS.values()]
-
-
-SCALES = {
-    "smoke": Scale(0.03, 1, (200, 400)),
-    "medium": Scale(0.1, 3, (1000, 2000, 4000)),
-    "full": Scale(1.0, 3, (2000, 5000, 10000, 20000)),
-}
+SCALES = {"smoke": 0.03, "medium": 0.1, "full": 1.0}
+FLAT_FILMS = {"smoke": (200, 400), "medium": (1000, 2000, 4000), "full": (2000, 5000, 10000, 20000)}
 _FLAT_DIMENSIONS = 64
-_FLAT_DECADE = 2000
 _START_FILMS = 2
-_STAGES = "stages"
-_NUMBER_BYTES, _PAIR_BYTES, _STORED_BYTES = 21, 42, 9
 
 
 def say(text: str) -> None:
@@ -74,75 +50,60 @@ class Benchmark:
     """A benchmark at work in a folder of its own."""
 
     folder: Path
-    repeat: int
-    repeat_slow: int
-    keep_reference: bool = True
-    """Keep the results that others are compared with, not only their digest."""
-    warm: bool = False
-    """Touch the free memory and keep it from the host of a virtual machine."""
+    options: argparse.Namespace
     ok: bool = True
-    digests: dict[str, str] = field(default_factory=dict)
+    all_exact: bool = True
+    reference: dict[str, str] = field(default_factory=dict)
+    """Digests of the result that others are compared with."""
 
-    @property
-    def data(self) -> Path:
-        """Where the embeddings are, and the results that others are compared with."""
-        return self.folder / "data"
-
-    @property
-    def out(self) -> Path:
-        """Where the contender that runs puts its result."""
-        return self.folder / "out"
+    def __post_init__(self) -> None:
+        self.data, self.out = self.folder / "data", self.folder / "out"
 
     def synthesize(self, *options: object) -> None:
         """Make embeddings, and forget those that are there with all that was made of them."""
         shutil.rmtree(self.data, ignore_errors=True)
-        self.digests.clear()
+        self.reference = {}
         say("making embeddings")
         with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
             if synthesize(["--data", str(self.data), *map(str, options)]):
                 raise OSError(f"{self.data}: the embeddings could not be made")
 
-    @contextlib.contextmanager
-    def warm_memory(self) -> Iterator[None]:
-        """Keep the free memory warm meanwhile, if that was asked for."""
-        if not self.warm:
-            yield
-            return
-        with warm_memory() as size:
-            say(f"memory: {size / 1e9:.1f} GB touched")
-            yield
-
     def run(self, contenders: Sequence[Contender]) -> list[Row]:
         """Run contenders in turn, round after round, and check what they made."""
         rows = [Row(contender) for contender in contenders]
+        self.all_exact = all(contender.tolerance is None for contender in contenders)
         for row in rows:
             if row.contender.missing:
-                row.excluded = True
-                row.result = f"skipped: {row.contender.package} is not installed"
+                row.excluded, row.result = True, f"skipped: {row.contender.module} is not installed"
                 say(f"{row.contender.name}: {row.result}")
-        for turn in range(max(self.repeat, self.repeat_slow)):
-            before = None
-            for row in rows:
-                turns = self.repeat_slow if row.contender.slow else self.repeat
-                if row.contender.goes_on and before and before.excluded and not row.excluded:
-                    row.excluded, row.result = True, "could not begin"
-                if turn < turns and not row.excluded:
-                    self._run_once(row, turn)
-                before = row
+        # Touched for each line-up anew: the system has moved some of the pages meanwhile.
+        with warm_memory() if self.options.warm_memory else contextlib.nullcontext(0) as touched:
+            if touched:
+                say(f"memory: {touched / 1e9:.1f} GB touched")
+            for turn in range(max(self.options.repeat, self.options.repeat_slow)):
+                for before, row in zip([None, *rows], rows, strict=False):
+                    slow = row.contender.slow
+                    if row.contender.goes_on and before and before.excluded and not row.excluded:
+                        row.excluded, row.result = True, "could not begin"
+                    if turn < (self.options.repeat_slow if slow else self.options.repeat):
+                        self._run_once(row, turn)
         shutil.rmtree(self.out, ignore_errors=True)
         return rows
 
     def _run_once(self, row: Row, turn: int) -> None:
         contender = row.contender
+        if row.excluded:
+            return
         if not contender.goes_on:
             shutil.rmtree(self.out, ignore_errors=True)
             self.out.mkdir()
             (self.out / "embeddings").symlink_to(self.data / "embeddings")
+        os.sync()  # The disk is to be done with what the one before wrote.
+        environment = contender.engine.environment if contender.engine else {}
         try:
-            run = self.measure(contender.command(self.data, self.out))
-            if contender.group != WHOLE:
-                run = replace(run, **json.loads(run.output))
-            self._check(row)
+            command = contender.command(self.data, self.out)
+            run = measure(command, self.folder / "stderr", environment)
+            row.result = self._check(contender.tolerance)
         except (FailedError, DisagreementError) as error:
             self.ok = False
             row.excluded = True
@@ -152,82 +113,44 @@ class Benchmark:
             row.runs.append(run)
             say(f"round {turn + 1}: {contender.name}: {run.wall:.2f} s, {row.result}")
 
-    def measure(self, command: Sequence[str | Path]) -> Measurement:
-        """Measure a command, when the disk is done with what the one before it wrote."""
-        os.sync()
-        return measure(command, self.folder / "output")
-
-    def _check(self, row: Row) -> None:
-        tolerance, kind = row.contender.tolerance, row.contender.makes
-        # A part that reads writes matrices, but in the place where others write similarities.
-        found, expected = self.out / "similarities", self.data / kind
-        if not found.exists():
-            raise DisagreementError("it made nothing")
-        if kind not in self.digests:
+    def _check(self, tolerance: float | None) -> str:
+        found, expected = self.out / "similarities", self.data / "similarities"
+        if not self.reference:
             if tolerance is not None:
                 raise DisagreementError("there is nothing to compare it with")
-            self.digests[kind] = digest(found)
-            if self.keep_reference:
+            self.reference = digests(found)
+            if not self.all_exact:  # Else digests are enough, and a copy may take 8 GB.
                 shutil.copytree(found, expected)
-            row.result = "(reference)"
-            return
-        there = digest(found)
-        if there == self.digests[kind]:
-            row.result = row.result or "same bytes"
-        elif there not in row.checked:
-            if not self.keep_reference:
-                raise DisagreementError("the bytes differ")
-            difference = compare(found, expected, tolerance)
-            row.checked.add(there)
-            row.result = f"within {difference:.1e}" if difference else "same values"
+            return "(reference)"
+        largest = difference(found, expected, self.reference, tolerance)
+        return f"within {largest:.1e}" if largest else "same bytes"
 
 
 def compare_all(benchmark: Benchmark, options: argparse.Namespace) -> Iterator[str]:
-    """Measure the contenders and the engine's stages; yield what is to be printed."""
-    scale = SCALES[options.scale]
-    contenders = line_up(options.workers, options.only or ())
-    benchmark.synthesize("--scale", scale.part)
-    if contenders:
-        with benchmark.warm_memory():
-            rows = benchmark.run(contenders)
-        n_pairs = len(DIMENSIONS) * sum(n * (n - 1) // 2 for n in scale.films)
-        yield (
-            f"{sum(scale.films):,} films in {len(scale.films)} decades under "
-            f"{len(DIMENSIONS)} approaches, {n_pairs:,} pairs; medians"
-        )
-        yield contenders_table(rows, options.workers, n_pairs, options.markdown)
-        yield ratios_table(rows, options.workers, options.markdown)
-    if not options.only or _STAGES in options.only:
-        profiles: list[dict[str, Any]] = []
-        with benchmark.warm_memory():
-            for turn in range(benchmark.repeat):
-                run = benchmark.measure(
-                    [sys.executable, HERE / "stages.py", benchmark.data, benchmark.out]
-                )
-                profiles.append(json.loads(run.output))
-                say(f"round {turn + 1}: {_STAGES}")
-        found = profiles[0]
-        yield (
-            f"where the engine's time goes: the {found['decade']}s of embedding, "
-            f"{found['films']:,} films, {found['pairs']:,} pairs"
-        )
-        yield stages_table(profiles, options.markdown)
+    """Measure the contenders; yield what is to be printed."""
+    films = [max(2, round(SCALES[options.scale] * n)) for n in FILMS.values()]
+    n_pairs = len(DIMENSIONS) * sum(n * (n - 1) // 2 for n in films)
+    benchmark.synthesize("--scale", SCALES[options.scale])
+    rows = benchmark.run(line_up(options.workers, options.engines, options.only))
+    yield (
+        f"{sum(films):,} films in {len(films)} decades under {len(DIMENSIONS)} approaches, "
+        f"{n_pairs:,} pairs; medians"
+    )
+    yield contenders_table(rows, options.workers[-1], n_pairs, options.markdown)
+    yield ratios_table(rows, options.workers, options.engines, options.markdown)
 
 
 def compare_sizes(benchmark: Benchmark, options: argparse.Namespace) -> Iterator[str]:
     """Measure the engine on one decade that grows; yield what is to be printed."""
-    names = [engine_name("dot", n) for n in options.workers]
-    films = (_START_FILMS, *SCALES[options.scale].flat)
+    films = (_START_FILMS, *FLAT_FILMS[options.scale])
     measured, inputs = [], []
     for n in films:
         benchmark.synthesize(
             *("--films", n, "--dimensions", _FLAT_DIMENSIONS),
-            *("--approach", "embedding", "--decade", _FLAT_DECADE),
+            *("--approach", "embedding", "--decade", 2000),
         )
         inputs += [path.stat().st_size for path in benchmark.data.rglob("plots_*.json")]
-        # Each time anew: the kernel has moved some of the pages meanwhile that keep it.
-        with benchmark.warm_memory():
-            measured.append(benchmark.run(line_up(options.workers, names)))
+        measured.append(benchmark.run(line_up(options.workers, wanted=options.only)))
     yield (
         f"one decade of vectors of {_FLAT_DIMENSIONS} numbers; medians; the cost of a pair "
         f"without what a decade of {_START_FILMS} films costs, which is the start"
@@ -237,58 +160,66 @@ def compare_sizes(benchmark: Benchmark, options: argparse.Namespace) -> Iterator
 
 def parser() -> argparse.ArgumentParser:
     """Build the parser of the command line."""
-    names = [contender.name for contender in line_up([1, 2])]
+    names = ", ".join(contender.name for contender in line_up([1, 2]))
     parser = argparse.ArgumentParser(
         description="Measure the engine side by side with what people would use instead, on "
         "made-up embeddings, and check that all results agree.",
-        epilog=f"NAME is one of {', '.join(names)}, {_STAGES} (the engine's own), or a group of "
-        f"them: {', '.join(GROUPS)}. Exit status: 0 all agree; 1 something failed or differs; "
-        "2 wrong usage; 130 interrupted.",
+        epilog=f"NAME is one of {names}, or one of the engine's with before- or NAME=VALUE- in "
+        "front. Exit status: 0 all agree; 1 something failed or differs; 2 wrong usage; 130 "
+        "interrupted.",
+    )
+    scale = (
+        "smoke: seconds; medium: a minute; full: 22,390 films, minutes and 4 GB of memory for "
+        "the notebook, 8 GB in the folder, with --flat 11 (default: medium)"
+    )
+    warm = (
+        "on a virtual machine: touch all free memory but 1 GB beforehand and keep the host from "
+        "taking it back, which would be measured otherwise (takes up to a minute each time)"
+    )
+    into = (
+        "put what is printed, as Markdown, between the two comments of this file that say where, "
+        "and draw its chart anew, images/benchmark.png beside it"
     )
     add = parser.add_argument
-    add(
-        "--scale",
-        choices=SCALES,
-        default="medium",
-        help="smoke: seconds; medium: within a minute; full: 22,390 films, for which the "
-        "notebook takes minutes and 4 GB of memory, and the folder 8 GB (default: medium)",
+    add("--scale", choices=SCALES, default="medium", help=scale)
+    add("--flat", action="store_true", help="instead: the cost of a pair in one growing decade")
+    add("--before", type=_checkout, metavar="PATH", help="another checkout, run in turn with this")
+    text = "the engine once more, with this environment variable"
+    add("--setting", type=_setting, default=[], action="append", metavar="NAME=VALUE", help=text)
+    text = (
+        "where to put a temporary folder; best on a RAM disk like /dev/shm (default: %(default)s)"
     )
-    add(
-        "--flat",
-        action="store_true",
-        help="instead: what a pair costs in one decade that grows from 2,000 to 20,000 films "
-        "(--scale full; needs 11 GB in the folder)",
-    )
-    add(
-        "--folder",
-        type=Path,
-        metavar="DIR",
-        help="where to put a temporary folder for inputs and outputs; on a RAM disk, for "
-        "instance /dev/shm, the disk is left out of what is measured (default: "
-        f"{tempfile.gettempdir()})",
-    )
-    add(
-        "--warm-memory",
-        action="store_true",
-        help="on a virtual machine: touch all free memory but 1 GB beforehand, and keep the host "
-        "from taking it back, which would be measured otherwise (takes up to a minute each time)",
-    )
-    add("--keep", action="store_true", help="do not delete the temporary folder")
+    add("--folder", metavar="DIR", default=tempfile.gettempdir(), help=text)
+    add("--warm-memory", action="store_true", help=warm)
     text = "of the engine, one or several numbers (default: 1 and the CPUs)"
     add("--workers", type=_positive, nargs="+", metavar="N", help=text)
-    text = "rounds (default: smoke 1, others 3)"
-    add("--repeat", type=_positive, metavar="N", help=text)
-    text = "rounds of the notebook and of json.dump (default: 1)"
+    add("--repeat", type=_positive, metavar="N", help="rounds (default: smoke 1, others 3)")
+    text = "rounds of the notebook (default: 1)"
     add("--repeat-slow", type=_positive, default=1, metavar="N", help=text)
-    add("--only", nargs="+", metavar="NAME", help="only these (default: all)")
+    add("--only", nargs="+", metavar="NAME", default=[], help="only these (default: all)")
     add("--markdown", action="store_true", help="print tables as Markdown")
+    add("--into", type=Path, metavar="FILE.md", help=into)
     return parser
 
 
 def _positive(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 on")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a positive integer")
     return int(text)
+
+
+def _checkout(text: str) -> Engine:
+    root = Path(text).resolve()
+    if not (root / "scripts" / "run.py").is_file():
+        raise argparse.ArgumentTypeError(f"{text!r} holds no scripts/run.py")
+    return Engine("before", "before-", root)
+
+
+def _setting(text: str) -> Engine:
+    name, _, value = text.partition("=")
+    if not name or name == text:
+        raise argparse.ArgumentTypeError(f"{text!r} is not of the form NAME=VALUE")
+    return Engine(f"engine with {text}", f"{text}-", environment={name: value})
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -296,68 +227,62 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser().parse_args(arguments)
     usable = int(joblib.cpu_count())
     options.workers = sorted(set(options.workers or (1, usable)))
-    known = {contender.name for contender in line_up(options.workers)} | {*GROUPS, _STAGES}
-    for name in options.only or ():
+    options.repeat = options.repeat or (1 if options.scale == "smoke" else 3)
+    options.markdown = options.markdown or options.into is not None
+    options.engines = [Engine(), *options.setting, *([options.before] if options.before else [])]
+    known = [contender.name for contender in line_up(options.workers, options.engines)]
+    if options.flat:
+        known = [name for name in known if re.fullmatch(r"(dot|gemm)-\d+", name)]
+        options.only = options.only or [name for name in known if name.startswith("dot")]
+    for name in options.only:
         if name not in known:
-            parser().error(f"argument --only: {name!r} is none of {', '.join(sorted(known))}")
+            parser().error(f"argument --only: {name!r} is none of {', '.join(known)}")
     if options.workers[-1] > usable:
-        say(f"{options.workers[-1]} workers were asked for; the engine uses {usable}, one a CPU")
-    signal.signal(signal.SIGTERM, _stop)
+        say(f"using {usable} workers ({options.workers[-1]} requested, {usable} CPUs)")
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     try:
         return _measure(options)
     except KeyboardInterrupt:
         say("interrupted")
         return 130
-    except (OSError, FailedError) as error:
+    except OSError as error:
         say(f"error: {error}")
         return 1
 
 
-def _stop(number: int, frame: FrameType | None) -> NoReturn:
-    raise SystemExit(128 + number)
-
-
 def _measure(options: argparse.Namespace) -> int:
-    section: Callable[[Benchmark, argparse.Namespace], Iterator[str]]
     section = compare_sizes if options.flat else compare_all
-    folder = Path(tempfile.mkdtemp(prefix="similarities-benchmark-", dir=options.folder))
-    try:
-        _check_room(folder, options)
-        print(f"{machine()}\ndata on: {kind_of_folder(folder)}", flush=True)
-        repeat = options.repeat or SCALES[options.scale].repeat
-        benchmark = Benchmark(
-            folder, repeat, options.repeat_slow, not options.flat, options.warm_memory
-        )
+    if options.into:
+        _insert(options.into, section.__name__)  # An error now, not after the hour.
+    with tempfile.TemporaryDirectory(prefix="similarities-benchmark-", dir=options.folder) as made:
+        folder = Path(made)
+        lines = [machine(folder), *(engine.facts() for engine in options.engines)]
         if options.warm_memory:
-            print("memory: what is free is touched beforehand and kept from the host", flush=True)
-        for text in section(benchmark, options):
-            if text:
-                print(f"\n{text}", flush=True)
-    finally:
-        if options.keep:
-            say(f"kept: {folder}")
-        else:
-            shutil.rmtree(folder, ignore_errors=True)
+            lines.append("memory: what is free is touched beforehand and kept from the host")
+        fence = ["```text", "```"] if options.markdown else []
+        texts = ["\n".join([*fence[:1], *lines, *fence[1:]])]
+        print(texts[0], flush=True)
+        benchmark = Benchmark(folder, options)
+        for text in filter(None, section(benchmark, options)):
+            texts.append(text)
+            print(f"\n{text}", flush=True)
+    if options.into:
+        _insert(options.into, section.__name__, "\n\n".join(texts))
     return 0 if benchmark.ok else 1
 
 
-def _check_room(folder: Path, options: argparse.Namespace) -> None:
-    scale = SCALES[options.scale]
-    if options.flat:
-        n = scale.flat[-1]
-        numbers, pairs = n * _FLAT_DIMENSIONS, n * (n - 1) // 2
-    else:
-        numbers = sum(scale.films) * sum(DIMENSIONS.values())
-        pairs = len(DIMENSIONS) * sum(n * (n - 1) // 2 for n in scale.films)
-    # The result that is made, a store, and the result of reference.
-    results = 1 if options.flat else 2
-    needed = numbers * _NUMBER_BYTES + pairs * (results * _PAIR_BYTES + _STORED_BYTES)
-    free = shutil.disk_usage(folder).free
-    if free < needed:
-        raise OSError(
-            f"{folder.parent}: {free / 1e9:.1f} GB are free and {needed / 1e9:.1f} GB needed: "
-            "choose another --folder or a smaller --scale"
-        )
+def _insert(document: Path, section: str, text: str = "") -> None:
+    """Replace what stands between the comments of a section, and draw its chart."""
+    from chart import draw
+
+    parts = re.split(rf"^(<!-- (?:end of )?{section} -->\n)", document.read_text(), flags=re.M)
+    if len(parts) != 5:
+        raise OSError(f"{document}: <!-- {section} --> and <!-- end of {section} --> are not in it")
+    if text:
+        parts[2] = f"\n{text}\n\n"
+        document.write_text("".join(parts))
+        if section == compare_all.__name__:
+            draw(document, document.parent / "images" / "benchmark.png")
 
 
 if __name__ == "__main__":

@@ -146,7 +146,7 @@ def _draw_panel(
     panel.axvline(median, color=_MEDIAN, linewidth=1.4)
     panel.axvline(percentile, color=_PERCENTILE, linewidth=1.4, linestyle=_DASHES)
     _note(panel, side, -3, f"median {_number(median)}", _MEDIAN)
-    _note(panel, side, -16, f"75 % {_number(percentile)}", _PERCENTILE)
+    _note(panel, side, -16, f"75th percentile\n{_number(percentile)}", _PERCENTILE)
 
 
 def _note(

@@ -27,7 +27,6 @@ NAMES = [str(path.relative_to(ROOT)) for path in DOCUMENTS]
 README = (ROOT / "README.md").read_text()
 ERRORS = (ROOT / "docs" / "errors.md").read_text()
 SOURCES = sorted([*ROOT.glob("engine/**/*.py"), *ROOT.glob("scripts/**/*.py")])
-ONE_LINERS = re.findall(r"^python3 -m venv .*$", README, re.MULTILINE)
 NEEDED = {"scripts/plot.py": "matplotlib", "dask ": "distributed"}
 """What a command needs that is an extra, by the words it begins with or runs."""
 TOO_MUCH = (
@@ -102,7 +101,7 @@ def copy(tmp_path: Path) -> Iterator[Path]:
         (programs / name).write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} "$@"\n')
         (programs / name).chmod(0o755)
     yield there
-    shutil.rmtree(there)  # With what a one-liner installed it is large.
+    shutil.rmtree(there)
 
 
 def environment(*programs: Path) -> dict[str, str]:
@@ -127,11 +126,8 @@ def shell(command: str, folder: Path, *programs: Path) -> str:
 
 
 def commands(text: str) -> list[str]:
-    """The commands of a block, each on one line; of the one-liners what comes after set-up."""
-    lines = re.sub(r"\\\n\s*", "", text).splitlines()
-    parts = [
-        [line.rpartition("&&")[2]] if line in ONE_LINERS else line.split("&&") for line in lines
-    ]
+    """The commands of a block, each on one line."""
+    parts = (line.split("&&") for line in re.sub(r"\\\n\s*", "", text).splitlines())
     plain = (re.sub(r"(^|\s)#.*", "", part).strip() for part in chain(*parts))
     return [part for part in plain if part]
 
@@ -152,8 +148,13 @@ def without_times(text: str) -> str:
     return re.sub(r"\d\d-\d\d \d\d:\d\d", "MM-DD hh:mm", text).strip()
 
 
-def installs(command: str) -> bool:
-    """Whether a command installs the engine, with extras that there are."""
+def sets_up(command: str) -> bool:
+    """Whether a command makes an environment or installs, with extras that there are.
+
+    `.ci/run` runs those of the README for real.
+    """
+    if re.match(r"python3 -m venv ", command):
+        return True
     if not re.match(r"(\S*python3? -m )?\S*pip install ", command):
         return False
     config = configparser.ConfigParser()
@@ -198,7 +199,7 @@ def test_every_block_runs_and_prints_what_is_shown(
                 wanted = {module for sign, module in NEEDED.items() if f" {sign}" in f" {command}"}
                 if away := {module for module in wanted if not importlib.util.find_spec(module)}:
                     missing |= away
-                elif not installs(command):
+                elif not sets_up(command):
                     output = shell(cheap(command), copy, copy / ".venv" / "bin")
                     printed += output if cheap(command) == command else ""
         elif block.language == "python":
@@ -213,31 +214,6 @@ def test_every_block_runs_and_prints_what_is_shown(
             assert block.language in ("text", "mermaid"), f"{where}: what is {block.language!r}?"
     if missing:
         pytest.skip(f"all but what needs {', '.join(sorted(missing))}, not installed")
-
-
-@pytest.fixture
-def index(tmp_path: Path) -> None:
-    """Skip where pip finds no package index."""
-    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--retries", "0"]
-    wanted = ["install", "--dry-run", "--ignore-installed", "--no-deps", "--timeout", "5"]
-    found = subprocess.run(
-        [*pip, *wanted, "setuptools>=77", "orjson"], cwd=tmp_path, capture_output=True
-    )
-    if found.returncode:
-        pytest.skip("pip is not there or reaches no package index")
-
-
-@pytest.mark.usefixtures("index")
-def test_both_one_liners_do_all_their_own_set_up(copy: Path, tmp_path: Path) -> None:
-    programs = (copy / ".venv").rename(tmp_path / "python3") / "bin"
-    main_job, tests = ONE_LINERS
-    printed = shell(main_job, copy, programs)
-    assert without_times(printed) == without_times(
-        next(block.text for block in blocks(README) if block.language == "text")
-    )
-    # Installed for real; that they pass is what is being found out now.
-    collected = shell(f"{tests} --collect-only --quiet", copy, programs)
-    assert "test_both_one_liners_do_all_their_own_set_up" in collected
 
 
 # --- tables -------------------------------------------------------------------------------------
@@ -288,17 +264,28 @@ def test_every_file_of_the_repository_that_is_named_is_there(name: str) -> None:
     text = (ROOT / name).read_text()
     known = {str(path.relative_to(ROOT)) for path in (*SOURCES, *ROOT.glob("tests/*.py"))}
     known |= {Path(path).name for path in known}
-    for file in re.findall(r"(?<![\w/*])(?:engine/|scripts/|tests/)?\w+\.py\b", text):
+    for file in re.findall(r"(?<![\w/*])(?:(?:engine|scripts|tests)/)?(?:\w+/)*\w+\.py\b", text):
         assert file in known, file
     for file in re.findall(r"`((?:docs|\.ci)/[\w./-]+)`", text):
         assert (ROOT / file).exists(), file
 
 
+def test_the_citation_has_the_version_of_the_engine() -> None:
+    citation = (ROOT / "CITATION.cff").read_text()
+    assert f"\nversion: {engine.__version__}\n" in citation
+
+
+def test_the_index_names_every_document() -> None:
+    index = (ROOT / "docs" / "README.md").read_text()
+    linked = {(ROOT / "docs" / link).resolve() for link in re.findall(r"\]\((.*?)\)", index)}
+    assert linked == {path for path in DOCUMENTS if path != ROOT / "docs" / "README.md"}
+
+
 def test_the_tour_names_every_file_of_the_engine() -> None:
     tour = (ROOT / "CONTRIBUTING.md").read_text()
-    files = {path.name for path in ROOT.glob("engine/*.py")}
-    named = set(re.findall(r"`engine/(\w+\.py)`", tour))
-    assert named == files - {"__init__.py", "__main__.py"} | named & {"__init__.py", "__main__.py"}
+    files = {str(path.relative_to(ROOT)) for path in ROOT.glob("engine/**/*.py")}
+    left_out = {file for file in files if Path(file).name in ("__init__.py", "__main__.py")}
+    assert set(re.findall(r"`(engine/[\w/]+\.py)`", tour)) - left_out == files - left_out
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -317,12 +304,14 @@ def test_every_option_that_is_named_is_one(name: str) -> None:
 
 NO_MESSAGES = {
     "benchmark.py": ["making embeddings", "memory: "],  # how far it has come, and on what
+    "decade.py": ["tuple["],  # a type
     "lock.py": ["process"],  # a pattern
     "options.py": ["Instead of"],  # a heading
     "output.py": ["tuple["],  # a type
-    "query.py": ["tuple[", "similarities in"],  # a type and a repr
+    "progress.py": ["{desc}"],  # a bar
+    "similarities.py": ["tuple[", "similarities in"],  # a type and a repr
     "synthesize.py": ["films of"],  # what it has written
-    "terminal.py": ["{desc}", "up to date", "next run", "of JSON"],  # a bar and the tables
+    "tables.py": ["up to date", "next run", "of JSON"],  # what stands below them
 }
 """Texts that are no error and no message."""
 SINKS = ("error", "exit", "message", "print", "say", "write")
@@ -356,7 +345,7 @@ def literals(tree: ast.AST) -> Iterator[str]:
 def spoken(path: Path) -> Iterator[str]:
     """The texts of a file that a person may come to see as an error or a message."""
     tree = ast.parse(path.read_text())
-    if path.parent.name == "engine":  # Nearly all its texts are messages.
+    if path.is_relative_to(ROOT / "engine"):  # Nearly all its texts are messages.
         yield from literals(tree)
         return
     for node in ast.walk(tree):
@@ -375,7 +364,7 @@ def fragments(text: str) -> list[str]:
     return [piece for piece in pieces if len(re.findall(r"\S*[A-Za-z]{2}\S*", piece)) > 1]
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.name)
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_every_message_stands_among_the_error_messages(path: Path) -> None:
     listed = " ".join(spans(prose(ERRORS)))
     for text in spoken(path):

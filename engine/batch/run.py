@@ -220,5 +220,5 @@ def _forget(
         if there:
             kept.append(name)
         else:
-            progress.message(f"{name}: forgotten; it has no input")
+            progress.message(f"{name}: removed from the store: its input is gone")
     return kept

@@ -1,4 +1,4 @@
-"""Hold what is stored against its checksums, and every output against what is stored.
+"""Check every stored chunk against its checksum, and every output against what is stored.
 
 Nothing is changed. The text of each row-block is made once more from the store, as the export
 does it, and its checksum compared with that of the same bytes of the output. While a run is at
@@ -108,7 +108,7 @@ def verify(
     decades: Years | None = None,
     progress: Progress | None = None,
 ) -> list[str]:
-    """Read every chunk against its checksum and every output against the store.
+    """Check every chunk's checksum, and compare every output with the store.
 
     Parameters
     ----------

@@ -103,7 +103,7 @@ class Decade:
         NotFoundError
             When a film is not in this decade, or both are the same.
         StoreError
-            When the chunk is damaged, or the decade was begun again since it was opened.
+            When the chunk is damaged, or another run has restarted the decade since it was opened.
         """
         if not isinstance(pair, tuple) or len(pair) != 2:
             raise TypeError(
@@ -286,8 +286,8 @@ class Decade:
             record = None
         if record is None or record.identity != self._identity:
             raise StoreError(
-                f"{self._store.location}: {self.name} was restarted since it was opened, from "
-                "another input or with other settings; open it again"
+                f"{self._store.location}: {self.name} was restarted by another run since "
+                "it was opened, from another input or with other settings; open it again"
             )
 
     def _per_cent(self) -> str:

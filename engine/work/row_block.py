@@ -49,7 +49,7 @@ def opened(store: str, name: DecadeName, identity: str) -> Films:
     """
     stored = Store(store).open(name)
     if stored.record.identity != identity:
-        raise EngineError(f"{store}: {name}: restarted by another run; run the command again")
+        raise EngineError(f"{store}: {name} was restarted by another run; run the command again")
     suffixes = [pair_suffix(film) for film in stored.ids]
     lengths = list(accumulate(map(len, reversed(suffixes)), initial=0))
     return Films(stored, [pair_prefix(film) for film in stored.ids], suffixes, lengths[::-1])

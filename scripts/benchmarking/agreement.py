@@ -1,15 +1,12 @@
 """Whether two contenders of the benchmark came to the same result.
 
-Texts that should be equal are compared byte by byte. Others may part numbers by ``","`` or by
-``", "`` and differ in the last digits: they must hold the same keys in the same order, and values
-that differ by no more than a tolerance. The files are read in pieces, as one of them can be
-larger than the memory that is left.
+Equal bytes are seen by their digests. Other texts may part numbers by ``","`` or by ``", "`` and
+differ in the last digits: they must hold the same keys in the same order, and values that differ by
+no more than a tolerance. Files are read in pieces: one can be larger than the memory that is left.
 """
 
-import filecmp
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -23,38 +20,71 @@ class DisagreementError(Exception):
     """Two results differ; the text is one sentence that says where and by how much."""
 
 
-@dataclass(frozen=True, eq=False)
-class Pairs:
-    """What a file of similarities holds."""
+def digests(folder: Path) -> dict[str, str]:
+    """SHA-256 of each file of a folder."""
+    found = {}
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        with open(path, "rb") as file:
+            found[str(path.relative_to(folder))] = hashlib.file_digest(file, "sha256").hexdigest()
+    return found
 
-    keys: str | None
-    """SHA-256 of the keys in their order; None when the file holds values alone."""
-    values: NDArray[np.float64]
-    """(n_pairs,)"""
 
-
-def read_pairs(path: Path) -> Pairs:
-    """Read a JSON object of similarities, or a ``.npy`` of the values alone.
+def difference(
+    found: Path, expected: Path, wanted: dict[str, str], tolerance: float | None
+) -> float:
+    """Compare all files of two folders, and return the largest difference of two values.
 
     Parameters
     ----------
-    path
-        Its keys hold no comma, which is where the text is cut.
+    found, expected
+        The folders; the second is not looked at when the bytes must be equal.
+    wanted
+        The digests of what is expected.
+    tolerance
+        How far two values may be apart; None: the files must be equal byte for byte.
 
     Raises
     ------
-    ValueError
-        When the file is not JSON.
+    DisagreementError
+        At the first file that differs.
     """
-    if path.suffix == ".npy":
-        return Pairs(None, np.load(path))
-    keys = hashlib.sha256()
-    values = [np.empty(0)]
+    there = digests(found)
+    if not wanted or there.keys() != wanted.keys():
+        names = ", ".join(sorted(there.keys() ^ wanted.keys())) or "no file at all"
+        raise DisagreementError(f"{found} and {expected} do not hold the same files: {names}")
+    largest = 0.0
+    for name in there:
+        if there[name] != wanted[name]:
+            if tolerance is None:
+                raise DisagreementError(f"{name}: the bytes differ")
+            largest = max(largest, _difference(name, found / name, expected / name, tolerance))
+    return largest
+
+
+def _difference(name: str, found: Path, expected: Path, tolerance: float) -> float:
+    try:
+        keys, values = _read(found)
+    except ValueError as error:
+        raise DisagreementError(f"{name}: {error}") from None
+    wanted, reference = _read(expected)
+    if len(values) != len(reference):
+        raise DisagreementError(f"{name}: {len(values):,} pairs instead of {len(reference):,}")
+    if keys != wanted:
+        raise DisagreementError(f"{name}: other keys, or the same in another order")
+    largest = float(np.abs(values - reference).max(initial=0.0))
+    if not largest <= tolerance:  # Negated, so that NaN is no agreement.
+        raise DisagreementError(f"{name}: a value is {largest:.2g} off, more than {tolerance:.2g}")
+    return largest
+
+
+def _read(path: Path) -> tuple[str, NDArray[np.float64]]:
+    """Read SHA-256 of the keys in their order, and the values; no key may hold a comma."""
+    keys, values = hashlib.sha256(), [np.empty(0)]
     for piece in _pieces(path):
         pairs = orjson.loads(b"{" + piece + b"}")
         keys.update("\n".join([*pairs, ""]).encode())
         values.append(np.array(list(pairs.values()), np.float64))
-    return Pairs(keys.hexdigest(), np.concatenate(values))
+    return keys.hexdigest(), np.concatenate(values)
 
 
 def _pieces(path: Path) -> Iterator[bytes]:
@@ -69,69 +99,3 @@ def _pieces(path: Path) -> Iterator[bytes]:
     if not rest.rstrip().endswith(b"}"):
         raise ValueError("is cut short")
     yield rest.rstrip()[:-1]
-
-
-def compare(found: Path, expected: Path, tolerance: float | None) -> float:
-    """Compare all files of two folders.
-
-    Parameters
-    ----------
-    found, expected
-        The folders; a ``.npy`` in one stands for the ``.json`` of the same name in the other.
-    tolerance
-        How far two values may be apart; None: the files must be equal byte for byte.
-
-    Returns
-    -------
-    float
-        The largest difference of two values; 0 for equal bytes.
-
-    Raises
-    ------
-    DisagreementError
-        At the first file that differs.
-    """
-    there, wanted = _files(found), _files(expected)
-    if not wanted or there.keys() != wanted.keys():
-        names = ", ".join(sorted(there.keys() ^ wanted.keys())) or "no file at all"
-        raise DisagreementError(f"{found} and {expected} do not hold the same files: {names}")
-    if tolerance is None:
-        for name, path in there.items():
-            if not filecmp.cmp(path, wanted[name], shallow=False):
-                raise DisagreementError(f"{name}: the bytes differ")
-        return 0.0
-    return max(_difference(name, path, wanted[name], tolerance) for name, path in there.items())
-
-
-def _files(folder: Path) -> dict[str, Path]:
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
-    return {str(path.relative_to(folder).with_suffix("")): path for path in files}
-
-
-def _difference(name: str, found: Path, expected: Path, tolerance: float) -> float:
-    try:
-        pairs = read_pairs(found)
-    except ValueError as error:
-        raise DisagreementError(f"{name}: {error}") from None
-    reference = read_pairs(expected)
-    if len(pairs.values) != len(reference.values):
-        raise DisagreementError(
-            f"{name}: {len(pairs.values):,} pairs instead of {len(reference.values):,}"
-        )
-    if pairs.keys and reference.keys and pairs.keys != reference.keys:
-        raise DisagreementError(f"{name}: other keys, or the same in another order")
-    differences = np.abs(pairs.values - reference.values)
-    # Negated, so that NaN is no agreement.
-    if not (differences <= tolerance).all():
-        largest = float(differences.max())
-        raise DisagreementError(f"{name}: a value is {largest:.2g} off, more than {tolerance:.2g}")
-    return float(differences.max(initial=0.0))
-
-
-def digest(folder: Path) -> str:
-    """SHA-256 of the names and bytes of all files of a folder."""
-    content = hashlib.sha256()
-    for name, path in _files(folder).items():
-        with open(path, "rb") as file:
-            content.update(f"{name}\n{hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode())
-    return content.hexdigest()

@@ -2,14 +2,11 @@
 
 Linux tells the host of a virtual machine which memory is free ("free page reporting"), the host
 takes it back within seconds, and a page that it has to give again costs many times what writing to
-it does. Two runs of one command then differ by how much of the machine's memory happened to be in
-use just before, and the command that writes the most is slowed down the most, by no work of its
-own.
+it does: the command that writes the most is slowed down the most, by no work of its own.
 
-What is told are free blocks of a certain size. So take all free memory, page by page, and give
-back all but one page in every half of such a block: everything that runs afterwards finds plenty
-of free memory, but no block of it is large enough to be told of. On a machine that is not virtual
-this costs seconds and changes nothing.
+What is told are free blocks of a certain size. So take all free memory, page by page, and give back
+all but one page in every half of such a block: everything that runs afterwards finds plenty of free
+memory, but no block of it is large enough to be told of.
 """
 
 import mmap
@@ -20,31 +17,17 @@ from pathlib import Path
 import numpy as np
 
 _ORDER = Path("/sys/module/page_reporting/parameters/page_reporting_order")
-_MEMINFO = Path("/proc/meminfo")
 _MARGIN = 2**30
 """Bytes of free memory that are not touched, for whatever else runs."""
 
 
 @contextmanager
-def warm_memory(most: int | None = None) -> Iterator[int]:
-    """Touch the free memory and keep it from going back to the host.
-
-    Parameters
-    ----------
-    most
-        Bytes to touch at most; by default all that is free but a gigabyte.
-
-    Yields
-    ------
-    int
-        Bytes touched; 0 where the system tells nobody of free memory.
-    """
-    if not _ORDER.exists():
-        yield 0
-        return
-    step = (mmap.PAGESIZE << int(_ORDER.read_text())) // 2
-    size = max(0, _free() - _MARGIN)
-    size = (size if most is None else min(size, most)) // step * step
+def warm_memory(most: float = float("inf")) -> Iterator[int]:
+    """Touch the free memory, `most` bytes of it; yield how much: 0 where no host is told of it."""
+    size = step = 0
+    if _ORDER.exists():
+        step = (mmap.PAGESIZE << int(_ORDER.read_text())) // 2
+        size = int(min(most, max(0, _free() - _MARGIN))) // step * step
     if not size:
         yield 0
         return
@@ -60,5 +43,5 @@ def warm_memory(most: int | None = None) -> Iterator[int]:
 
 
 def _free() -> int:
-    lines = _MEMINFO.read_text().splitlines()
+    lines = Path("/proc/meminfo").read_text().splitlines()
     return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("MemFree:"))
