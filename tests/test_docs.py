@@ -306,7 +306,7 @@ NO_MESSAGES = {
     "benchmark.py": ["making embeddings", "memory: "],  # how far it has come, and on what
     "decade.py": ["tuple["],  # a type
     "lock.py": ["process"],  # a pattern
-    "options.py": ["Instead of"],  # a heading
+    "options.py": ["Instead of", "%(prog)s [options]"],  # a heading, and the usage
     "output.py": ["tuple["],  # a type
     "progress.py": ["{desc}"],  # a bar
     "similarities.py": ["tuple[", "similarities in"],  # a type and a repr

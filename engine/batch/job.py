@@ -163,6 +163,11 @@ class Job:
                     "it is read and computed again" if state.obsolete else "its input is read again"
                 )
                 self.progress.message(f"{state.note}{others}: {what}")
+            if n := state.damaged_checksums:
+                self.progress.message(
+                    f"{self.store.location}: {state.name}: the checksums of {n} "
+                    f"row-block{'s' if n > 1 else ''} are damaged: computed again"
+                )
 
     def _introduce(self, state: DecadeState, record: Record) -> None:
         summary = self.summaries[state.name]

@@ -51,6 +51,8 @@ class DecadeState:
     """What the store holds of it is to be deleted, as none of it counts any more."""
     damaged_metadata: tuple[str, ...] = ()
     """Parts whose metadata are damaged, and are to be written again."""
+    damaged_checksums: int = 0
+    """Row-blocks whose checksums are damaged, so that none of their chunks counts."""
     note: str = ""
     """What is wrong with what was stored, for a person."""
     old_format: bool = False
@@ -110,13 +112,17 @@ class DecadeState:
         OSError
             When it cannot be known.
         """
-        chunks = store.open(self.name, record).chunks()
+        stored = store.open(self.name, record)
+        chunks = stored.chunks()
         missing = tuple(
             row
             for row in range(record.grid.n_row_blocks)
             if any((row, chunk.column) not in chunks for chunk in record.grid.chunks(row))
         )
-        return replace(self, record=record, chunks=chunks, missing=missing)
+        damaged = len(stored.damaged_checksums()) if missing else 0
+        return replace(
+            self, record=record, chunks=chunks, missing=missing, damaged_checksums=damaged
+        )
 
 
 def look(

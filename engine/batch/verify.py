@@ -17,7 +17,7 @@ from engine.arguments import Count, Names, Years, read_arguments
 from engine.batch.choice import choose
 from engine.data_folder import DataFolder, DecadeName
 from engine.embeddings.reading import fingerprint
-from engine.errors import DamagedError, EngineError, InputError
+from engine.errors import DamagedError, EngineError, InputError, StoreError
 from engine.legacy_json.output import checksum
 from engine.progress import Progress
 from engine.store.lock import holder
@@ -152,7 +152,7 @@ def verify(
             problems.append(problem)
             progress.error(problem)
 
-    for error in choice.errors:
+    for error in [*choice.errors, *place.damaged_root()]:
         problems.append(error)
         progress.error(error)
     for decade in found.values():
@@ -178,7 +178,7 @@ def verify(
 def _read(store: Store, name: DecadeName) -> Record | str | None:
     try:
         return store.record(name)
-    except DamagedError as error:
+    except (DamagedError, StoreError) as error:
         return str(error)
 
 

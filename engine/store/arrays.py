@@ -148,8 +148,20 @@ class StoredDecade:
 
     def all_checksums(self) -> list[dict[int, int]]:
         """Read the checksums of all row-blocks, as `checksums` does."""
+        return [self._entries(row, found) for row, found in enumerate(self._rows())]
+
+    def damaged_checksums(self) -> list[int]:
+        """List the row-blocks whose checksums are there and do not belong there."""
+        identity = self.record.identity
+        return [
+            row
+            for row, found in enumerate(self._rows())
+            if found is not None and encoding.decode_checksums(found, identity, row) is None
+        ]
+
+    def _rows(self) -> list[bytes | None]:
         keys = map(self._checksums_key, range(self.record.grid.n_row_blocks))
-        return [self._entries(row, found) for row, found in enumerate(self.values.get_many(keys))]
+        return self.values.get_many(keys)
 
     def chunks(self) -> frozenset[tuple[int, int]]:
         """List the (row, column) of the chunks that are stored.

@@ -13,7 +13,7 @@ from typing import Any, get_type_hints
 
 import orjson
 
-from engine.errors import DamagedError, OldFormatError
+from engine.errors import DamagedError, OldFormatError, StoreError
 from engine.store import metadata
 from engine.triangle.blocks import Grid
 from engine.triangle.kernel import KERNELS, KernelName
@@ -100,12 +100,19 @@ def parse_record(found: bytes, group: str) -> Record:
         When it is not, byte for byte, what this format writes for this group.
     OldFormatError
         When it is a record of an older format.
+    StoreError
+        When it is a record of a newer format.
     """
     content = record_content(found)
     if content is None:
         raise DamagedError("the record of its group is damaged")
     if content.get("format", 1) == 1:
         raise OldFormatError("was stored in format 1, which does not prove where a chunk belongs")
+    if type(number := content["format"]) is int and number > FORMAT:
+        raise StoreError(
+            f"{group}: was written in format {number}, and this version of the engine knows format "
+            f"{FORMAT}; nothing was changed: use a newer version or another --store"
+        )
     record = _record(content)
     if record is None or record.metadata() != found:
         raise DamagedError("the record of its group is damaged")

@@ -115,6 +115,11 @@ class Store:
                 found.add(number)
         return found
 
+    def damaged_root(self) -> list[str]:
+        """Say whether the metadata of the root of an existing store are damaged."""
+        damaged = self._values.get("zarr.json") != _ROOT
+        return [f"{self.location}: its metadata are damaged"] if damaged else []
+
     def create(self) -> bool:
         """Make the store unless it is there, and mend its root; see `exists` for what is raised.
 
