@@ -1,6 +1,7 @@
 """The command line: parse, call the engine, print. ``scripts/run.py --help`` lists it."""
 
 import argparse
+import contextlib
 import dataclasses
 import io
 import json
@@ -8,12 +9,11 @@ import math
 import os
 import sys
 import traceback
-from collections.abc import Sequence
-from typing import NoReturn
+from collections.abc import Callable, Sequence
 
 import engine
 from engine.terminal import TerminalProgress, status_table, summary_table
-from engine.terminal.stopping import exit_deaf, stoppably
+from engine.terminal.stopping import ignore_stops, stoppable
 from engine.triangle.kernel import KERNELS
 
 _DEFAULT_DATA = "data"
@@ -45,6 +45,12 @@ def parser() -> argparse.ArgumentParser:
         "--dask",
         metavar="ADDRESS",
         help="compute on the Dask cluster of this scheduler, for instance tcp://scheduler:8786",
+    )
+    add(
+        "--wait-for-workers",
+        metavar="SECONDS",
+        type=_seconds,
+        help="with --dask: wait so long for its first worker (default: 5)",
     )
     add(
         "--approach",
@@ -118,6 +124,16 @@ def _number(text: str) -> float:
     return number
 
 
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not 0 <= seconds < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds")
+    return seconds
+
+
 def _year(text: str) -> str:
     year = text.removesuffix("s")
     if not year.isdecimal():
@@ -125,13 +141,41 @@ def _year(text: str) -> str:
     return year
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+_INEFFECTIVE = {
+    "status": ("workers", "dask", "wait_for_workers", "restart"),
+    "verify": (
+        *("dask", "wait_for_workers", "kernel", "normalize", "min_similarity", "restart", "json"),
+    ),
+    "export_only": ("dask", "wait_for_workers", "restart"),
+    "compute_only": ("min_similarity",),
+}
+"""What would have no effect beside each of these."""
+
+
+def _check(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
+    """Refuse options that would have no effect."""
+    if options.json and not options.status:
+        parser.error("--json requires --status")
+    if options.wait_for_workers is not None and options.dask is None:
+        parser.error("--wait-for-workers requires --dask")
+    for mode, names in _INEFFECTIVE.items():
+        for name in names:
+            if getattr(options, mode) and getattr(options, name) != parser.get_default(name):
+                words = (f"--{word.replace('_', '-')}" for word in (name, mode))
+                parser.error("{} has no effect with {}: leave it out".format(*words))
+
+
+def main(
+    arguments: Sequence[str] | None = None, leave: Callable[[int], object] = lambda status: None
+) -> int:
     """Run the command line.
 
     Parameters
     ----------
     arguments
         Without the name of the program; those of the process by default.
+    leave
+        Called with the exit status when all is done and said, and no signal can change it any more.
 
     Returns
     -------
@@ -139,20 +183,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit status.
     """
     _open_closed_streams()
-    options = parser().parse_args(arguments)
-    if options.json and not options.status:
-        parser().error("--json goes with --status")
-    if options.restart and (options.export_only or options.status or options.verify):
-        parser().error("--restart goes with a run that computes")
+    words = parser()
+    options = words.parse_args(arguments)
+    _check(words, options)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # As stderr does: names may be anything.
     progress = TerminalProgress(quiet=options.quiet, verbose=options.verbose)
-    return stoppably(lambda: _guarded(options, progress), lambda: _farewell(progress))
+    with stoppable(lambda: _farewell(progress)):
+        status = _guarded(options, progress)
+        ignore_stops()
+        leave(status)
+    return status
 
 
-def command() -> NoReturn:
+def command() -> None:
     """Run the command line in a process of its own, which ends with it."""
-    exit_deaf(main())
+    # Not by way of Python's own end: all is written, and a signal that comes then, or a thread that
+    # takes its time, would make a failure of it.
+    main(leave=os._exit)
 
 
 def _open_closed_streams() -> None:
@@ -173,10 +221,6 @@ def _guarded(options: argparse.Namespace, progress: TerminalProgress) -> int:
     """Turn what goes wrong into one line."""
     try:
         return _run(options, progress)
-    except BrokenPipeError:
-        # Whoever read the table went away; what was done is done.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
     except engine.EngineError as error:
         progress.error(str(error), traceback.format_exc())
     except OSError as error:
@@ -200,6 +244,7 @@ def _run(options: argparse.Namespace, progress: TerminalProgress) -> int:
         store=options.store,
         workers=options.workers,
         dask=options.dask,
+        wait_for_workers=options.wait_for_workers,
         approaches=options.approach,
         decades=options.decade,
         kernel=options.kernel,
@@ -211,8 +256,20 @@ def _run(options: argparse.Namespace, progress: TerminalProgress) -> int:
         progress=progress,
     )
     if not options.quiet:
-        print(summary_table(summary), flush=True)
+        _print(summary_table(summary))
     return 0 if summary.ok else 1
+
+
+def _print(text: str) -> None:
+    """Print what was found or done; whoever asked for it may have gone away meanwhile."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        # What is left in the buffer must not be an error again at the end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        error.filename = "standard output"
+        raise
 
 
 def _status(options: argparse.Namespace) -> int:
@@ -229,7 +286,7 @@ def _status(options: argparse.Namespace) -> int:
         text = json.dumps(dataclasses.asdict(found), indent=2, default=str)
     else:
         text = status_table(found)
-    print(text, flush=True)
+    _print(text)
     return 0
 
 
@@ -245,12 +302,13 @@ def _verify(options: argparse.Namespace, progress: TerminalProgress) -> int:
     if problems:
         return 1
     if not options.quiet:
-        print("every chunk matches its checksum, and every output the store")
+        _print("every chunk matches its checksum, and every output the store")
     return 0
 
 
 def _farewell(progress: TerminalProgress) -> str:
-    progress.close()
+    with contextlib.suppress(RuntimeError):  # The signal came while it was writing.
+        progress.close()
     if "computing" not in progress.total:
         return "interrupted before anything was computed; the same command resumes"
     done, total = progress.done["computing"], progress.total["computing"]

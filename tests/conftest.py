@@ -13,9 +13,9 @@ import pytest
 from hypothesis import settings
 
 import engine
-from engine.batch import job
 from engine.triangle import blocks
 from engine.work import tasks
+from engine.work.row_block import Opened
 from engine.work.tasks import perform
 
 # Time limits of single examples would make the tests depend on what else the machine does.
@@ -71,7 +71,7 @@ def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def eager_workers(monkeypatch: pytest.MonkeyPatch) -> None:
     """As many worker processes as are asked for, however small the job and the machine."""
-    monkeypatch.setattr("engine.work.pool._START_SECONDS", 1e-12)
+    monkeypatch.setattr("engine.batch.cost._START_SECONDS", 1e-12)
     monkeypatch.setattr("engine.batch.run.cpus", lambda: 4)
 
 
@@ -101,12 +101,11 @@ def performed(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, Any]]:
     """The tasks that runs with one worker perform, in their order, with their results."""
     performed: list[tuple[Any, Any]] = []
 
-    def record(task: Any) -> Any:
-        result = perform(task)
+    def record(task: Any, opened: Opened | None = None) -> Any:
+        result = perform(task, opened)
         performed.append((task, result))
         return result
 
-    monkeypatch.setattr(job, "perform", record)
     monkeypatch.setattr(tasks, "perform", record)
     return performed
 

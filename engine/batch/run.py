@@ -16,7 +16,7 @@ from engine.progress import Progress
 from engine.store.lock import lock_path, locked
 from engine.store.store import Store
 from engine.triangle.kernel import KERNELS, KernelName
-from engine.work.pool import cpus, no_worker_left, sweep_after
+from engine.work.pool import Workers, cpus
 from engine.work.tasks import BlockTask, Result
 
 
@@ -42,6 +42,7 @@ def run(
     store: str | os.PathLike[str] | None = None,
     workers: int | None = None,
     dask: str | None = None,
+    wait_for_workers: float | None = None,
     approaches: Sequence[str] | None = None,
     decades: Sequence[str] | None = None,
     kernel: KernelName = "dot",
@@ -70,6 +71,8 @@ def run(
         Address of the scheduler of a Dask cluster, for instance ``"tcp://scheduler:8786"``,
         which computes; reading and exporting stay here. Every machine of the cluster must see
         `store`.
+    wait_for_workers
+        Seconds to wait for the first worker of the cluster; 5 by default.
     approaches, decades
         Only these; all by default. Decades are years, for instance ``["1990", "2000"]``.
     kernel
@@ -134,7 +137,7 @@ def run(
     if (usable := cpus()) < (workers or 1):
         progress.message(f"{workers} workers were asked for; {usable} are used, one for each CPU")
     with ExitStack() as held:
-        sweep_after(held.enter_context(locked(place)))
+        held.enter_context(locked(place))
         usual = Store(str(folder.default_store))
         if export and lock_path(place) != lock_path(usual):
             # Runs on two stores must not write the same outputs.
@@ -143,13 +146,17 @@ def run(
         place.sweep()
         if restart:
             names = _forget(folder, place, names, progress)
-        with no_worker_left(), _cluster(dask if compute else None, place, progress) as away:
+        with (
+            Workers(progress.message) as processes,
+            _cluster(dask if compute else None, wait_for_workers, place, progress) as away,
+        ):
             job = Job(
                 folder,
                 place,
                 Settings(kernel, normalize, min_similarity),
                 compute,
                 export,
+                processes,
                 min(workers or usable, usable),
                 progress,
                 {name: DecadeSummary(name) for name in names},
@@ -164,7 +171,7 @@ def run(
 
 @contextmanager
 def _cluster(
-    address: str | None, store: Store, progress: Progress
+    address: str | None, seconds: float | None, store: Store, progress: Progress
 ) -> Iterator[Callable[[Iterable[BlockTask]], Iterator[Result]] | None]:
     if address is None:
         yield None
@@ -173,7 +180,7 @@ def _cluster(
         from engine.work.dask.cluster import connected  # Dask takes a second to import.
     except ImportError as error:
         raise EngineError(f'--dask needs more packages ({error}): pip install ".[dask]"') from None
-    with connected(address, store, progress) as cluster:
+    with connected(address, store, progress, seconds) as cluster:
         yield cluster.perform_all
 
 

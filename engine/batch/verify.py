@@ -5,25 +5,24 @@ does it, and its checksum compared with that of the same bytes of the output.
 """
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import google_crc32c
 
+from engine.batch.cost import worth
 from engine.batch.plan import choose
 from engine.data_folder import DataFolder, DecadeName
 from engine.embeddings.reading import fingerprint
-from engine.errors import DamagedError, EngineError, InputError
+from engine.errors import DamagedError, EngineError, InputError, WorkersDiedError
 from engine.legacy_json.output import checksum
 from engine.progress import Progress
 from engine.store.record import Record
 from engine.store.store import Store
 from engine.triangle.blas import one_blas_thread
-from engine.work.pool import cpus, no_worker_left, perform_all, worth
-from engine.work.row_block import cells, opened, rows
-
-_SECONDS_PER_PAIR = 100e-9
+from engine.work.pool import WorkerDiedError, Workers, cpus
+from engine.work.row_block import Opened, cells, rows
 
 
 @dataclass(frozen=True)
@@ -50,12 +49,18 @@ class Verified:
     """CRC-32C of its text."""
 
 
-def examine(task: VerifyTask) -> Verified:
+def examiner() -> Callable[[VerifyTask], Verified]:
+    """Make what examines row-blocks in one process, one after another."""
+    opened = Opened()
+    return lambda task: examine(task, opened)
+
+
+def examine(task: VerifyTask, opened: Opened | None = None) -> Verified:
     """Read a row-block from the store and make its text; what is wrong is part of the result."""
     place = f"{task.store}: {task.name}"
     try:
         with one_blas_thread():
-            films = opened(task.store, task.name, task.identity)
+            films = (opened or Opened()).films(task.store, task.name, task.identity)
             found = cells(films.stored, task.row_block, fresh=False, compute=False)
             problems = tuple(
                 f"{place}: the chunk of similarities in row {chunk.row}, column {chunk.column} "
@@ -136,13 +141,18 @@ def verify(
     ]
     total = sum(task.row_block_pairs for task in tasks)
     progress.stage("verifying", total, 0, "pairs")
-    workers = worth(min(workers or cpus(), cpus()), total * _SECONDS_PER_PAIR)
+    n = worth(min(workers or cpus(), cpus()), n_pairs=total)
     verified: dict[DecadeName, list[Verified]] = {name: [] for name in records}
-    with no_worker_left():
-        for result in perform_all(examine, tasks, workers):
-            verified[result.task.name].append(result)
-            progress.advance("verifying", result.task.row_block_pairs)
-            report(result.problems)
+    with Workers(progress.message) as processes:
+        try:
+            for result in processes.perform_all(examiner, tasks, n):
+                verified[result.task.name].append(result)
+                progress.advance("verifying", result.task.row_block_pairs)
+                report(result.problems)
+        except WorkerDiedError as death:
+            raise WorkersDiedError(
+                f"a worker process {death}; run the command again with fewer --workers"
+            ) from None
     for name, record in records.items():
         report(list(_output(folder.output(name), record, verified[name])))
     progress.close()

@@ -14,10 +14,12 @@ from engine.errors import ClusterError, StoreError
 from engine.store.store import Store
 from engine.triangle.blas import machine
 from engine.version import __version__
-from engine.work.tasks import BlockTask, Result, perform
+from engine.work.tasks import BlockTask, Result, performer
 
 _at_work: Counter[str] = Counter()
 """Tasks that this process is performing now, by store."""
+_perform = performer()
+"""Keeps the decade it was at last: a worker lives for as long as its cluster."""
 
 
 @dataclass(frozen=True)
@@ -90,6 +92,6 @@ def perform_for(client: Site, task: BlockTask) -> tuple[Result, Site]:
         raise ClusterError(f"a worker on {socket.gethostname()} {difference}")
     _at_work[task.store] += 1
     try:
-        return perform(task), site()
+        return _perform(task), site()
     finally:
         _at_work[task.store] -= 1
