@@ -157,6 +157,17 @@ def test_a_reader_of_the_table_that_goes_away_does_not_change_the_status(
     assert films.faults(data) == ({"missing": missing} if bad else {})
 
 
+@pytest.mark.parametrize("shut", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_with_closed_streams_workers_do_their_work(
+    shut: str, door: Path, data: Path, films: Films
+) -> None:
+    """The number of a closed stream would go to a pipe of a worker."""
+    command = " ".join([*DOORS["installed"], "--data", str(data), "--workers", "2", shut])
+    done = run(door, "sh", "-c", f"exec {command}")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert films.faults(data) == {}
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
 def test_a_table_that_cannot_be_written_is_an_error_with_a_name(door: Path, data: Path) -> None:
     with open("/dev/full", "wb") as full:

@@ -66,6 +66,7 @@ def connected(
     with connection(address) as client:
         cluster = Cluster(address, client, progress, max(seconds, _ALONE_SECONDS))
         with told(address):
+            cluster.check_scheduler()
             cluster.wait_for_worker(seconds)
             cluster.check(store)
         yield cluster
@@ -135,14 +136,13 @@ class Cluster:
         return list(completed.next_batch(block=False))
 
     def check(self, store: Store) -> None:
-        """See to it that the scheduler and every worker are fit for a run on a store.
+        """See to it that every worker is fit for a run on a store.
 
         Raises
         ------
         ClusterError
             When one is not, or is at work on the store for an earlier run and does not end.
         """
-        self._check_scheduler()
         note = f"{_NOTE}-{uuid4().hex}"
         end = time.monotonic() + _BUSY_SECONDS
         store.write_note(note)
@@ -164,7 +164,8 @@ class Cluster:
         except TimeoutError:
             raise NoWorkerError(f"{seconds:g}") from None
 
-    def _check_scheduler(self) -> None:
+    def check_scheduler(self) -> None:
+        """See to it that the scheduler is fit for a run."""
         # It takes tasks apart, for which it needs the classes they are made of.
         try:
             difference = self.client.run_on_scheduler(site).difference(site())

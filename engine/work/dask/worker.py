@@ -18,7 +18,7 @@ from engine.work.tasks import BlockTask, Result, performer
 
 _at_work: Counter[str] = Counter()
 """Tasks that this process is performing now, by store."""
-_perform = performer()
+perform = performer()
 """Keeps the decade it was at last: a worker lives for as long as its cluster."""
 
 
@@ -92,6 +92,6 @@ def perform_for(client: Site, task: BlockTask) -> tuple[Result, Site]:
         raise ClusterError(f"a worker on {socket.gethostname()} {difference}")
     _at_work[task.store] += 1
     try:
-        return _perform(task), site()
+        return perform(task), site()
     finally:
         _at_work[task.store] -= 1
