@@ -307,7 +307,8 @@ def _verify(options: argparse.Namespace, progress: TerminalProgress) -> int:
 
 
 def _farewell(progress: TerminalProgress) -> str:
-    with contextlib.suppress(RuntimeError):  # The signal came while it was writing.
+    # The signal may have come while it was writing; whoever read that may be gone.
+    with contextlib.suppress(RuntimeError, OSError):
         progress.close()
     if "computing" not in progress.total:
         return "interrupted before anything was computed; the same command resumes"

@@ -1,5 +1,6 @@
 """The work in counted steps: nothing is done, read or written more often than it must be."""
 
+import gc
 import time
 from collections import Counter
 from pathlib import Path
@@ -11,6 +12,7 @@ from reference import expected, films, output_path, outputs, put, stamps
 
 import engine
 from engine.data_folder import DecadeName
+from engine.work.row_block import Films
 from engine.work.tasks import BlockTask, ReadTask
 
 SIZES = {"1990": 40, "2000": 300, "2010": 530, "2020": 3, "2030": 1}
@@ -124,6 +126,17 @@ def test_decades_are_dispatched_largest_first_and_their_row_blocks_in_order(
         ("1990", 0),
         ("2020", 0),
     ]
+
+
+def test_what_a_run_has_opened_is_dropped_with_it(root: Path) -> None:
+    def n_open() -> int:
+        gc.collect()
+        return sum(isinstance(each, Films) for each in gc.get_objects())
+
+    before = n_open()
+    assert engine.run(root, workers=1).ok
+    assert engine.verify(root, workers=1) == []
+    assert n_open() == before
 
 
 def _is_block(task: Any) -> bool:

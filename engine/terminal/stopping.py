@@ -29,11 +29,13 @@ def stoppable(farewell: Callable[[], str]) -> Iterator[None]:
     """
 
     def stop(number: int, frame: FrameType | None) -> NoReturn:
-        ignore_stops()
-        kill_workers()
-        with suppress(OSError):  # Whoever listened may be gone.
-            os.write(2, f"{farewell()}\n".encode())
-        os._exit(128 + number)
+        try:
+            ignore_stops()
+            kill_workers()
+            with suppress(OSError):  # Whoever listened may be gone.
+                os.write(2, f"{farewell()}\n".encode())
+        finally:
+            os._exit(128 + number)
 
     before = {each: signal.getsignal(each) for each in _SIGNALS}
     try:
