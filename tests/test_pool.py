@@ -24,7 +24,7 @@ from errands import (
 )
 from faults import PATIENCE, children, within
 
-from engine.work.pool import WorkerDiedError, Workers, cpus, kill_workers
+from engine.work.pool import WorkerDiedError, Workers, cpus
 
 
 def taken(taken: list[int], tasks: range) -> Iterator[int]:
@@ -149,17 +149,6 @@ def test_an_interruption_ends_the_workers_at_once_and_in_silence(workers: Worker
     assert children() == before
 
 
-def test_a_signal_handler_that_leaves_can_end_the_workers(workers: Workers) -> None:
-    before = children()
-    results = workers.perform_all(stays_from_three, range(100), 2)
-    next(results)
-    assert len(children()) == len(before) + 2
-    kill_workers()
-    assert within(PATIENCE, lambda: children() == before)
-    with pytest.raises(WorkerDiedError):
-        list(results)
-
-
 def test_workers_are_started_from_any_thread(workers: Workers) -> None:
     with ThreadPoolExecutor(1) as threads:
         found = threads.submit(lambda: sorted(workers.perform_all(squarer, range(4), 2))).result()
@@ -184,7 +173,7 @@ def test_a_generator_of_joblib_that_the_caller_has_open_is_left_alone(workers: W
     assert list(own) == [k * k for k in range(1, 50)]
 
 
-@pytest.mark.parametrize("how", ["killed", "stopped listening"])
+@pytest.mark.parametrize("how", ["killed", "left in a hurry"])
 def test_workers_end_with_their_parent_whatever_they_are_at(how: str, tmp_path: Path) -> None:
     end = "os.kill(os.getpid(), 9)" if how == "killed" else "os._exit(0)"
     program = (

@@ -118,6 +118,7 @@ def test_a_finished_run_is_a_finished_run_however_long_its_process_takes_to_end(
     with subprocess.Popen(command, cwd=door, stdout=subprocess.PIPE) as process:
         assert process.stdout
         assert any(b"decades done" in line for line in process.stdout)
+        time.sleep(0.05)
         process.send_signal(signal.SIGSTOP)
         time.sleep(3.5)  # Longer than anything may have been given to end.
         process.send_signal(signal.SIGCONT)

@@ -1,7 +1,8 @@
 """Ctrl-C and SIGTERM on the command line: one sentence, and the end.
 
-The store survives SIGKILL at any moment, so it survives an end without any tidying up. Nothing of
-this is for a call from Python, which raises KeyboardInterrupt as any function does.
+The store survives SIGKILL at any moment, so it survives an end without any tidying up; workers end
+with their parent, however that ends. Nothing of this is for a call from Python, which raises
+KeyboardInterrupt as any function does.
 """
 
 import os
@@ -10,8 +11,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import NoReturn
-
-from engine.work.pool import kill_workers
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -31,7 +30,6 @@ def stoppable(farewell: Callable[[], str]) -> Iterator[None]:
     def stop(number: int, frame: FrameType | None) -> NoReturn:
         try:
             ignore_stops()
-            kill_workers()
             with suppress(OSError):  # Whoever listened may be gone.
                 os.write(2, f"{farewell()}\n".encode())
         finally:

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Any, ClassVar, TypeVar
+from typing import Any, TypeVar
 
 import joblib
 
@@ -69,9 +69,6 @@ def cpus() -> int:
 class _Worker:
     """One worker process."""
 
-    alive: ClassVar[set["_Worker"]] = set()
-    """Of all runs of this process."""
-
     def __init__(self) -> None:
         # Ctrl-C and SIGTERM may reach the whole process group, and this process alone decides what
         # comes of it. A new process takes over which signals are blocked.
@@ -89,7 +86,6 @@ class _Worker:
         assert self._process.stdout
         self._calls, self._answers = self._process.stdin, self._process.stdout
         self._busy = threading.Lock()
-        self.alive.add(self)
         self.send(sys.path)
 
     def send(self, what: object) -> None:
@@ -121,13 +117,6 @@ class _Worker:
             with suppress(BrokenPipeError):  # Half a call was still to be sent.
                 self._calls.close()
             self._answers.close()
-        self.alive.discard(self)
-
-
-def kill_workers() -> None:
-    """End the workers of all runs of this process, from a signal handler that ends it, too."""
-    for worker in list(_Worker.alive):
-        worker.kill()
 
 
 class Workers:

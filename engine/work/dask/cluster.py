@@ -103,7 +103,7 @@ class Cluster:
             When the scheduler or all workers are gone, or a task killed one worker after another.
         """
         waiting = iter(tasks)
-        completed = as_completed(loop=self.client.loop)
+        completed = as_completed(loop=self.client.loop, with_results=True)
         with told(self.address):
             while True:
                 room = _TASKS_PER_THREAD * self._n_threads() - completed.count()
@@ -111,15 +111,19 @@ class Cluster:
                     completed.add(self.client.submit(perform_for, site(), task, pure=False))
                 if not completed.count():
                     return
-                for result, there in self.client.gather(self._batch(completed)):
-                    self._mention(there)
-                    yield result
+                self._wait(completed)
+                _, found = next(completed)
+                if isinstance(found, CancelledError):
+                    raise found
+                result, there = found
+                self._mention(there)
+                yield result
 
     def _n_threads(self) -> int:
         return sum(self.client.ncores().values())
 
-    def _batch(self, completed: Any) -> list[Any]:
-        """Wait for tasks that are completed, as long as there is somebody to complete them."""
+    def _wait(self, completed: Any) -> None:
+        """Wait until a task is completed, as long as there is somebody to complete it."""
         seen = looked = time.monotonic()
         while not completed.has_ready():
             time.sleep(_WAIT_SECONDS)
@@ -133,7 +137,6 @@ class Cluster:
                 seen = now
             elif now - seen > self.alone_seconds:
                 raise NoWorkerError(f"{self.alone_seconds:g}")
-        return list(completed.next_batch(block=False))
 
     def check(self, store: Store) -> None:
         """See to it that every worker is fit for a run on a store.
@@ -160,7 +163,7 @@ class Cluster:
     def wait_for_worker(self, seconds: float) -> None:
         """Wait until there is a worker."""
         try:
-            self.client.wait_for_workers(1, timeout=seconds)
+            self.client.wait_for_workers(1, timeout=seconds or _WAIT_SECONDS)  # 0: for ever
         except TimeoutError:
             raise NoWorkerError(f"{seconds:g}") from None
 
