@@ -161,8 +161,8 @@ def _check(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None
     for mode, names in _INEFFECTIVE.items():
         for name in names:
             if getattr(options, mode) and getattr(options, name) != parser.get_default(name):
-                words = (f"--{word.replace('_', '-')}" for word in (name, mode))
-                parser.error("{} has no effect with {}: leave it out".format(*words))
+                option, other = (f"--{word.replace('_', '-')}" for word in (name, mode))
+                parser.error(f"{option} has no effect with {other}: leave it out")
 
 
 def main(

@@ -26,7 +26,7 @@ DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
 NAMES = [str(path.relative_to(ROOT)) for path in DOCUMENTS]
 README = (ROOT / "README.md").read_text()
 ERRORS = (ROOT / "docs" / "errors.md").read_text()
-SOURCES = sorted([*ROOT.glob("engine/*.py"), *ROOT.glob("scripts/**/*.py")])
+SOURCES = sorted([*ROOT.glob("engine/**/*.py"), *ROOT.glob("scripts/**/*.py")])
 ONE_LINERS = re.findall(r"^python3 -m venv .*$", README, re.MULTILINE)
 NEEDED = {"scripts/plot.py": "matplotlib", "dask ": "distributed"}
 """What a command needs that is an extra, by the words it begins with or runs."""
@@ -296,7 +296,7 @@ def test_every_file_of_the_repository_that_is_named_is_there(name: str) -> None:
 
 def test_the_tour_names_every_file_of_the_engine() -> None:
     tour = (ROOT / "CONTRIBUTING.md").read_text()
-    files = {path.name for path in ROOT.glob("engine/*.py")}
+    files = {path.name for path in ROOT.glob("engine/**/*.py")}
     named = set(re.findall(r"`engine/(\w+\.py)`", tour))
     assert named == files - {"__init__.py", "__main__.py"} | named & {"__init__.py", "__main__.py"}
 
