@@ -143,9 +143,7 @@ def _year(text: str) -> str:
 
 _INEFFECTIVE = {
     "status": ("workers", "dask", "wait_for_workers", "restart"),
-    "verify": (
-        *("dask", "wait_for_workers", "kernel", "normalize", "min_similarity", "restart", "json"),
-    ),
+    "verify": ("dask", "wait_for_workers", "kernel", "normalize", "min_similarity", "restart"),
     "export_only": ("dask", "wait_for_workers", "restart"),
     "compute_only": ("min_similarity",),
 }

@@ -1,7 +1,6 @@
 """What the tests share: small blocks, many workers, and a record of what the disk was asked."""
 
 import os
-import signal
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -76,11 +75,9 @@ def eager_workers(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def command(capsys: pytest.CaptureFixture[str]) -> Iterator[Callable[..., tuple[int, str, str]]]:
+def command(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
     """The command line, called in this process: exit status, stdout, stderr."""
     from engine.cli import main
-
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 
     def run(*arguments: str | Path) -> tuple[int, str, str]:
         capsys.readouterr()
@@ -91,9 +88,7 @@ def command(capsys: pytest.CaptureFixture[str]) -> Iterator[Callable[..., tuple[
         captured = capsys.readouterr()
         return status, captured.out, captured.err
 
-    yield run
-    for number, handler in handlers.items():
-        signal.signal(number, handler)
+    return run
 
 
 @pytest.fixture
