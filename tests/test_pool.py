@@ -26,7 +26,6 @@ from faults import PATIENCE, children, within
 
 from engine.work.pool import WorkerDiedError, Workers, cpus
 
-
 # joblib may make one more pool of threads while a worker's death ends the one before.
 pytestmark = pytest.mark.filterwarnings("ignore:unclosed running multiprocessing pool")
 
