@@ -136,6 +136,14 @@ def number(value: object) -> float:
     return found + 0.0
 
 
+def seconds(value: object) -> float:
+    """Read a time to wait."""
+    found = number(value)
+    if found < 0:
+        raise _not(value, "a number of seconds")
+    return found
+
+
 def _flag(value: object) -> bool:
     plain = _plain(value)
     if not isinstance(plain, bool):

@@ -1,28 +1,32 @@
 """The command line: call the engine as the options say, and print what comes of it."""
 
 import argparse
+import contextlib
 import dataclasses
 import io
 import json
 import os
 import sys
 import traceback
-from collections.abc import Sequence
-from typing import NoReturn
+from collections.abc import Callable, Sequence
 
 import engine
-from engine.options import parse, parser
+from engine.options import parse
 from engine.terminal import TerminalProgress, status_table, summary_table
-from engine.terminal.stopping import exit_deaf, stoppably
+from engine.terminal.stopping import ignore_stops, stoppable
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(
+    arguments: Sequence[str] | None = None, leave: Callable[[int], object] = lambda status: None
+) -> int:
     """Run the command line.
 
     Parameters
     ----------
     arguments
         Without the name of the program; those of the process by default.
+    leave
+        Called with the exit status when all is done and said, and no signal can change it any more.
 
     Returns
     -------
@@ -31,19 +35,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     _open_closed_streams()
     options = parse(arguments)
-    if options.json and not options.status:
-        parser().error("--json goes with --status")
-    if options.restart and (options.export_only or options.status or options.verify):
-        parser().error("--restart goes with a run that computes")
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # As stderr does: names may be anything.
     progress = TerminalProgress(quiet=options.quiet, verbose=options.verbose)
-    return stoppably(lambda: _guarded(options, progress), lambda: _farewell(progress))
+    with stoppable(lambda: _farewell(progress)):
+        status = _guarded(options, progress)
+        ignore_stops()
+        leave(status)
+    return status
 
 
-def command() -> NoReturn:
+def command() -> None:
     """Run the command line in a process of its own, which ends with it."""
-    exit_deaf(main())
+    # Not by way of Python's own end: all is written, and a signal that comes then, or a thread that
+    # takes its time, would make a failure of it.
+    main(leave=os._exit)
 
 
 def _open_closed_streams() -> None:
@@ -64,10 +70,6 @@ def _guarded(options: argparse.Namespace, progress: TerminalProgress) -> int:
     """Turn what goes wrong into one line."""
     try:
         return _run(options, progress)
-    except BrokenPipeError:
-        # Whoever read the table went away; what was done is done.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
     except engine.EngineError as error:
         progress.error(str(error), traceback.format_exc())
     except OSError as error:
@@ -91,6 +93,7 @@ def _run(options: argparse.Namespace, progress: TerminalProgress) -> int:
         store=options.store,
         workers=options.workers,
         dask=options.dask,
+        wait_for_workers=options.wait_for_workers,
         approaches=options.approach,
         decades=options.decade,
         kernel=options.kernel,
@@ -102,8 +105,20 @@ def _run(options: argparse.Namespace, progress: TerminalProgress) -> int:
         progress=progress,
     )
     if not options.quiet:
-        print(summary_table(summary), flush=True)
+        _print(summary_table(summary))
     return 0 if summary.ok else 1
+
+
+def _print(text: str) -> None:
+    """Print what was found or done; whoever asked for it may have gone away meanwhile."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        # What is left in the buffer must not be an error again at the end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        error.filename = "standard output"
+        raise
 
 
 def _status(options: argparse.Namespace) -> int:
@@ -120,7 +135,7 @@ def _status(options: argparse.Namespace) -> int:
         text = json.dumps(dataclasses.asdict(found), indent=2, default=str)
     else:
         text = status_table(found)
-    print(text, flush=True)
+    _print(text)
     return 0
 
 
@@ -136,12 +151,14 @@ def _verify(options: argparse.Namespace, progress: TerminalProgress) -> int:
     if problems:
         return 1
     if not options.quiet:
-        print("every chunk matches its checksum, and every output the store")
+        _print("every chunk matches its checksum, and every output the store")
     return 0
 
 
 def _farewell(progress: TerminalProgress) -> str:
-    progress.close()
+    # The signal may have come while it was writing; whoever read that may be gone.
+    with contextlib.suppress(RuntimeError, OSError):
+        progress.close()
     if "computing" not in progress.total:
         return "interrupted before anything was computed; the same command resumes"
     done, total = progress.done["computing"], progress.total["computing"]

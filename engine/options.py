@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn, TypeVar
 
-from engine.arguments import number, worker_count, year
+from engine.arguments import number, seconds, worker_count, year
 from engine.errors import shown
 from engine.triangle.kernel import KERNELS
 from engine.version import __version__
@@ -128,6 +128,12 @@ def parser() -> argparse.ArgumentParser:
         help="compute on the Dask cluster of this scheduler, for instance tcp://scheduler:8786",
     )
     how.add_argument(
+        "--wait-for-workers",
+        metavar="SECONDS",
+        type=_typed(seconds),
+        help="with --dask: wait so long for its first worker (default: 5)",
+    )
+    how.add_argument(
         "--kernel",
         choices=KERNELS,
         help="dot: bit for bit the notebook's value; gemm: faster, within 2e-15 of it "
@@ -183,7 +189,30 @@ def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
     options, unknown = built.parse_known_args(_joined(sys.argv[1:] if words is None else words))
     if unknown:
         built.error(_unknown(unknown[0], built))
+    _check(built, options)
     return options
+
+
+_INEFFECTIVE = {
+    "status": ("workers", "dask", "wait_for_workers", "restart"),
+    "verify": ("dask", "wait_for_workers", "kernel", "normalize", "min_similarity", "restart"),
+    "export_only": ("dask", "wait_for_workers", "restart"),
+    "compute_only": ("min_similarity",),
+}
+"""What would have no effect beside each of these."""
+
+
+def _check(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
+    """Refuse options that would have no effect."""
+    if options.json and not options.status:
+        parser.error("--json requires --status")
+    if options.wait_for_workers is not None and options.dask is None:
+        parser.error("--wait-for-workers requires --dask")
+    for mode, names in _INEFFECTIVE.items():
+        for name in names:
+            if getattr(options, mode) and getattr(options, name) != parser.get_default(name):
+                option, other = (f"--{word.replace('_', '-')}" for word in (name, mode))
+                parser.error(f"{option} has no effect with {other}: leave it out")
 
 
 def _joined(words: Sequence[str]) -> list[str]:

@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import signal
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -14,9 +13,9 @@ import pytest
 from hypothesis import settings
 
 import engine
-from engine.batch import job
 from engine.triangle import blocks
 from engine.work import tasks
+from engine.work.row_block import Opened
 from engine.work.tasks import perform
 
 # Time limits of single examples would make the tests depend on what else the machine does.
@@ -72,16 +71,14 @@ def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def eager_workers(monkeypatch: pytest.MonkeyPatch) -> None:
     """As many worker processes as are asked for, however small the job and the machine."""
-    monkeypatch.setattr("engine.work.pool._START_SECONDS", 1e-12)
+    monkeypatch.setattr("engine.batch.cost._START_SECONDS", 1e-12)
     monkeypatch.setattr("engine.batch.run.cpus", lambda: 4)
 
 
 @pytest.fixture
-def command(capsys: pytest.CaptureFixture[str]) -> Iterator[Callable[..., tuple[int, str, str]]]:
+def command(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
     """The command line, called in this process: exit status, stdout, stderr."""
     from engine.cli import main
-
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 
     def run(*arguments: str | Path) -> tuple[int, str, str]:
         capsys.readouterr()
@@ -92,9 +89,7 @@ def command(capsys: pytest.CaptureFixture[str]) -> Iterator[Callable[..., tuple[
         captured = capsys.readouterr()
         return status, captured.out, captured.err
 
-    yield run
-    for number, handler in handlers.items():
-        signal.signal(number, handler)
+    return run
 
 
 @pytest.fixture
@@ -102,12 +97,11 @@ def performed(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, Any]]:
     """The tasks that runs with one worker perform, in their order, with their results."""
     performed: list[tuple[Any, Any]] = []
 
-    def record(task: Any) -> Any:
-        result = perform(task)
+    def record(task: Any, opened: Opened | None = None) -> Any:
+        result = perform(task, opened)
         performed.append((task, result))
         return result
 
-    monkeypatch.setattr(job, "perform", record)
     monkeypatch.setattr(tasks, "perform", record)
     return performed
 

@@ -68,6 +68,15 @@ class Films:
         found = outputs(data)
         return sorted(name for name in found if found[name] != self.expected.get(name))
 
+    def faults(self, data: Path) -> dict[str, list[str]]:
+        """Name what is missing, what is wrong and what is left over; empty when all is right."""
+        found = {
+            "missing": self.missing(data),
+            "wrong": self.wrong(data),
+            "left over": strays(data),
+        }
+        return {what: names for what, names in found.items() if names}
+
     def missing(self, data: Path) -> list[str]:
         """Name the outputs that are not there."""
         return sorted(set(self.expected) - set(outputs(data)))
@@ -360,7 +369,7 @@ class Launcher:
     def cold(self, *arguments: object, **options: Any) -> Running:
         """Start ``scripts/run.py``; with `options` as in `_prepare`, the command line in it.
 
-        With the option `module` start ``python -m engine``, where loky starts the workers.
+        With the option `module` start ``python -m engine``.
         """
         command = [sys.executable, "scripts/run.py"]
         if options:
@@ -404,15 +413,15 @@ def _prepare(
     """
     if path is not None:
         os.environ["PATH"] = path
+    import engine.batch.cost
     import engine.batch.job
     import engine.batch.run
-    import engine.work.pool
     import engine.work.tasks
 
     if cpus:
         mock.patch.object(engine.batch.run, "cpus", return_value=cpus).start()
     if eager:
-        mock.patch.object(engine.work.pool, "_START_SECONDS", 1e-9).start()
+        mock.patch.object(engine.batch.cost, "_START_SECONDS", 1e-9).start()
     if machine:
         for module in (engine.batch.job, engine.work.tasks):
             mock.patch.object(module, "machine", return_value=machine).start()
@@ -473,25 +482,23 @@ def group(pgid: int) -> list[tuple[int, str]]:
     return found
 
 
+def children() -> list[str]:
+    """The commands of the children of this process that live."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            state, parent = (entry / "stat").read_text().rpartition(")")[2].split()[:2]
+            command = (entry / "cmdline").read_text()
+        except OSError:
+            continue
+        if int(parent) == os.getpid() and state not in "ZX":
+            found.append(command)
+    return found
+
+
 def workers(pgid: int) -> list[int]:
-    """List the worker processes of a run: those that loky started, or the fork server forked."""
-    server = fork_server(pgid)
-    return sorted(
-        pid
-        for pid, command in group(pgid)
-        if "LokyProcess" in command or ("forkserver" in command and pid != server)
-    )
-
-
-def fork_server(pgid: int) -> int | None:
-    """Number of the process from which the workers of a run are forked, a child of the run."""
-    for pid, command in group(pgid):
-        if "forkserver" in command:
-            with contextlib.suppress(OSError):
-                stat = Path(f"/proc/{pid}/stat").read_text()
-                if int(stat.rpartition(")")[2].split()[1]) == pgid:
-                    return pid
-    return None
+    """List the worker processes of a run."""
+    return sorted(pid for pid, command in group(pgid) if "work/worker.py" in command)
 
 
 def within(seconds: float, what: Callable[[], object]) -> bool:

@@ -193,6 +193,8 @@ def goes_on(
     assert within(PATIENCE, lambda: not group(run.pid)), group(run.pid)
     if killed is None or not outcome.messages:
         return False
-    sentence = "a worker process was killed, probably because memory ran out; going on with 2"
-    assert outcome.messages == [sentence], outcome.stderr
+    sentence = (
+        "a worker process was killed by SIGKILL, perhaps because memory ran out; going on with"
+    )
+    assert outcome.messages == [f"{sentence} 2"], outcome.stderr
     return True

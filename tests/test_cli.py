@@ -171,31 +171,58 @@ def test_an_unexpected_error_is_one_line_that_says_how_to_see_more(
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interruption_is_one_sentence_that_says_how_to_go_on(
-    command: Command, root: Path, monkeypatch: pytest.MonkeyPatch, number: int
-) -> None:
-    def interrupted(*arguments: object, **options: Any) -> None:
-        options["progress"].stage("computing", 36_400, 0, "pairs")
-        options["progress"].advance("computing", 9_100)
-        os.kill(os.getpid(), number)
-
-    monkeypatch.setattr(engine, "run", interrupted)
-    status, out, err = command("--data", root)
-    assert (status, out) == (128 + number, "")
-    assert "25 %" in err
-    assert "36,400 pairs" in err
-    assert "the same command resumes" in err
-    assert err.count("\n") == 1
-
-
-def test_the_end_of_python_takes_no_longer_than_a_stop() -> None:
-    stays = "import threading, time; threading.Thread(target=time.sleep, args=(600,)).start()"
-    ends = "from engine.terminal.stopping import exit_deaf; exit_deaf(143)"
-    done = subprocess.run([sys.executable, "-c", f"{stays}; {ends}"], cwd=RUN.parents[1])
-    assert done.returncode == 143
+def test_an_interruption_is_one_sentence_that_says_how_to_go_on(number: int) -> None:
+    program = (
+        "import os, engine, engine.cli\n"
+        "def interrupted(*_, progress, **__):\n"
+        "    progress.stage('computing', 36_400, 0, 'pairs')\n"
+        "    progress.advance('computing', 9_100)\n"
+        f"    os.kill(os.getpid(), {number:d})\n"
+        "engine.run = interrupted\n"
+        "engine.cli.main([])\n"
+    )
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, cwd=RUN.parents[1], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (128 + number, "")
+    assert "25 %" in done.stderr
+    assert "36,400 pairs" in done.stderr
+    assert "the same command resumes" in done.stderr
+    assert done.stderr.count("\n") == 1
 
 
 # --- options ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        "--status --workers 2",
+        "--status --dask tcp://here:8786",
+        "--status --restart",
+        "--verify --dask tcp://here:8786",
+        "--verify --kernel gemm",
+        "--verify --normalize",
+        "--verify --min-similarity 0.5",
+        "--export-only --dask tcp://here:8786",
+        "--export-only --restart",
+        "--compute-only --min-similarity 0.5",
+    ],
+)
+def test_an_option_that_would_have_no_effect_is_refused(
+    options: str, root: Path, command: Command
+) -> None:
+    status, out, err = command("--data", root, *options.split())
+    mode, option = options.split()[:2]
+    assert (status, out) == (2, "")
+    assert f"error: {option} has no effect with {mode}: leave it out\n" in err
+    assert not (root / "similarities.zarr").exists()
+
+
+@pytest.mark.parametrize("seconds", ["-1", "inf", "nan", "soon"])
+def test_seconds_to_wait_are_a_number(seconds: str, root: Path, command: Command) -> None:
+    status, _, err = command("--data", root, "--dask", "x", f"--wait-for-workers={seconds}")
+    assert status == 2
+    assert f"'{seconds}' is not a" in err
 
 
 def test_version_and_help_exit_0(command: Command) -> None:

@@ -321,7 +321,22 @@ def test_a_task_that_kills_each_worker_is_given_up(tmp_path: Path, data: Path) -
         # Nobody is left now.
         impatient = "import engine.work.dask.cluster; engine.work.dask.cluster._WORKER_SECONDS = 1"
         outcome = run(data, "--dask", cluster.address, prepare=impatient).wait()
-        assert "the scheduler has no worker" in outcome.errors[0]
+        assert "the scheduler has had no worker for" in outcome.errors[0]
+    finally:
+        cluster.close()
+
+
+def test_the_first_worker_may_take_its_time(tmp_path: Path, data: Path) -> None:
+    cluster = Cluster(tmp_path)
+    try:
+        cluster.scheduler()
+        outcome = run(data, "--dask", cluster.address, "--wait-for-workers", 0).wait()
+        assert outcome.status == 1
+        assert "the scheduler has had no worker for 0 s" in outcome.errors[0]
+        running = run(data, "--dask", cluster.address, "--wait-for-workers", 600)
+        within((data / "similarities.zarr.lock").exists)
+        cluster.worker(1)
+        assert (running.wait().status, outputs(data)) == (0, wanted())
     finally:
         cluster.close()
 
@@ -337,7 +352,7 @@ def test_a_cluster_without_any_worker_is_not_waited_for_without_end(
     slow.kill("worker2")
     outcome = running.wait()
     assert outcome.status == 1
-    assert "the scheduler has no worker" in outcome.errors[0]
+    assert "the scheduler has had no worker for" in outcome.errors[0]
 
 
 # --- What is said before it starts ----------------------------------------------------------------

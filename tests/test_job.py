@@ -1,8 +1,8 @@
 """The work in counted steps: nothing is done, read or written more often than it must be."""
 
+import gc
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +11,8 @@ from conftest import Disk, Listener, uncompute
 from reference import expected, films, output_path, outputs, put, stamps
 
 import engine
-from engine.batch import job
-from engine.batch import run as batch
 from engine.data_folder import DecadeName
+from engine.work.row_block import Films
 from engine.work.tasks import BlockTask, ReadTask
 
 SIZES = {"1990": 40, "2000": 300, "2010": 530, "2020": 3, "2030": 1}
@@ -131,44 +130,15 @@ def test_decades_are_dispatched_largest_first_and_their_row_blocks_in_order(
     ]
 
 
-@pytest.fixture
-def batches(monkeypatch: pytest.MonkeyPatch) -> list[list[tuple[str, int]]]:
-    """What goes to workers together, of a job that is worth as many as are asked for."""
-    batches: list[list[tuple[str, int]]] = []
+def test_what_a_run_has_opened_is_dropped_with_it(root: Path) -> None:
+    def n_open() -> int:
+        gc.collect()
+        return sum(isinstance(each, Films) for each in gc.get_objects())
 
-    def spy(perform: Any, tasks: Iterable[Any], workers: int) -> Iterator[Any]:
-        for task in tasks:
-            if isinstance(task, list):
-                batches.append([(each.name.decade, each.row_block) for each in task])
-            yield perform(task)
-
-    monkeypatch.setattr(job, "perform_all", spy)
-    monkeypatch.setattr(job, "worth", lambda workers, seconds: workers)
-    monkeypatch.setattr(batch, "cpus", lambda: 2)
-    return batches
-
-
-def test_a_small_decade_is_one_worker_s_alone_while_the_others_have_enough_to_do(
-    tmp_path: Path, batches: list[list[tuple[str, int]]]
-) -> None:
-    for decade, n in {"1980": 260, "1990": 600, "2000": 261, "2010": 259, "2020": 262}.items():
-        put(tmp_path, "genres", decade, films(n))
-    assert engine.run(tmp_path, workers=2).ok
-    assert batches == [
-        *[[("1990", 0)], [("1990", 1)], [("1990", 2)]],
-        [("2020", 0), ("2020", 1)],
-        [("2000", 0), ("2000", 1)],
-        # The other worker would have less to do than this meanwhile.
-        *[[("1980", 0)], [("1980", 1)], [("2010", 0)], [("2010", 1)]],
-    ]
-    assert outputs(tmp_path) == expected(tmp_path)
-
-
-def test_one_worker_tells_of_every_row_block(
-    root: Path, batches: list[list[tuple[str, int]]]
-) -> None:
+    before = n_open()
     assert engine.run(root, workers=1).ok
-    assert {len(batch) for batch in batches} == {1}
+    assert engine.verify(root, workers=1) == []
+    assert n_open() == before
 
 
 def _is_block(task: Any) -> bool:

@@ -30,7 +30,7 @@ def publish(output: PartialOutput, index: int, rows: list[bytes]) -> None:
 
 
 def place(output: PartialOutput, index: int, rows: list[bytes]) -> None:
-    offset = output.offset(index, 0.0, lambda: True)
+    offset = output.offset(index)
     assert offset is not None
     output.place(index, offset, rows, len(rows))
 
@@ -175,32 +175,27 @@ def test_the_place_of_a_row_block_is_known_when_all_before_it_have_published(
     output = begin(tmp_path / "x.json", ROWS)
     publish(output, 0, ROWS[0])
     publish(output, 2, ROWS[2])
-    places = [output.offset(index, 0.0, lambda: True) for index in range(4)]
-    assert places == [0, 7, None, None]
+    assert [output.offset(index) for index in range(2)] == [0, 7]
     publish(output, 1, ROWS[1])
-    assert [output.offset(index, 0.0, lambda: True) for index in range(4)] == [0, 7, 12, 12]
+    assert [output.offset(index) for index in range(4)] == [0, 7, 12, 12]
 
 
 def test_a_row_block_waits_for_those_before_it(tmp_path: Path) -> None:
     output = begin(tmp_path / "x.json", ROWS)
     publisher = threading.Timer(0.05, publish, (output, 0, ROWS[0]))
     publisher.start()
-    assert output.offset(1, 30.0, lambda: True) == 7
+    assert output.offset(1) == 7
     publisher.join()
 
 
 def test_nobody_waits_for_a_row_block_that_will_not_come(tmp_path: Path) -> None:
     output = begin(tmp_path / "x.json", ROWS)
     output.abandon(0)
-    assert output.offset(1, 3600.0, lambda: True) is None
+    assert output.offset(1) is None
     # The next run takes it up again.
     assert output.prepare() == [False] * 4
     publish(output, 0, ROWS[0])
-    assert output.offset(1, 3600.0, lambda: True) == 7
-
-
-def test_nobody_waits_for_a_run_that_is_gone(tmp_path: Path) -> None:
-    assert begin(tmp_path / "x.json", ROWS).offset(1, 3600.0, lambda: False) is None
+    assert output.offset(1) == 7
 
 
 def test_an_output_that_is_deleted_while_it_is_written_is_an_error(tmp_path: Path) -> None:
@@ -208,11 +203,11 @@ def test_an_output_that_is_deleted_while_it_is_written_is_an_error(tmp_path: Pat
     output.discard()
     assert os.listdir(tmp_path) == []
     with pytest.raises(FileNotFoundError):
-        output.offset(0, 0.0, lambda: True)
+        output.offset(0)
 
 
 def test_checksums_of_the_finished_file_are_those_of_its_row_blocks(output: PartialOutput) -> None:
-    offsets = [output.offset(index, 0.0, lambda: True) for index in range(4)]
+    offsets = [output.offset(index) for index in range(4)]
     before = [
         checksum(output.text, offset or 0, sum(map(len, rows)))
         for offset, rows in zip(offsets, ROWS, strict=True)

@@ -1,67 +1,31 @@
-"""The workers: as many as are worth it, one BLAS thread each, none that outlives its run."""
+"""The workers: processes of one run, one BLAS thread each, none that outlives it."""
 
-import gc
-import multiprocessing
 import os
 import signal
-import threading
-import time
+import subprocess
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
-import numpy as np
+import joblib
 import pytest
-import zarr
-from threadpoolctl import threadpool_info
-
-from engine.work.pool import (
-    TerminatedWorkerError,
-    _unheard,
-    cpus,
-    no_worker_left,
-    perform_all,
-    worth,
+from errands import (
+    blas_threads,
+    dies_when_told,
+    fails_at_three,
+    of_process,
+    speaker,
+    squarer,
+    stays_from_three,
 )
+from faults import PATIENCE, children, within
 
+from engine.work.pool import WorkerDiedError, Workers, cpus
 
-def square(x: int) -> int:
-    return x * x
-
-
-def process_id(task: int) -> int:
-    time.sleep(0.02)
-    return os.getpid()
-
-
-def blas_threads(task: int) -> list[int]:
-    np.ones((2, 2)) @ np.ones((2, 2))
-    return [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"]
-
-
-def writing_threads(task: int) -> object:
-    return zarr.config.get("threading.max_workers")
-
-
-def frozen_objects(task: int) -> int:
-    return gc.get_freeze_count()
-
-
-def fail_at_three(task: int) -> int:
-    if task == 3:
-        raise ArithmeticError("three")
-    return task
-
-
-def die_at_three(task: int) -> int:
-    if task == 3:
-        os.kill(os.getpid(), signal.SIGKILL)
-    return task
-
-
-def stay(task: int) -> int:
-    time.sleep(0.01 if task < 3 else 60)
-    return task
+# joblib may make one more pool of threads while a worker's death ends the one before.
+pytestmark = pytest.mark.filterwarnings("ignore:unclosed running multiprocessing pool")
 
 
 def taken(taken: list[int], tasks: range) -> Iterator[int]:
@@ -70,134 +34,201 @@ def taken(taken: list[int], tasks: range) -> Iterator[int]:
         yield task
 
 
-def n_children() -> int:
-    return len(multiprocessing.active_children())
-
-
-@pytest.fixture(autouse=True)
-def _no_worker_outlives_its_test() -> Iterator[None]:
-    with no_worker_left():
-        yield
-    assert n_children() == 0
+@pytest.fixture
+def workers(monkeypatch: pytest.MonkeyPatch) -> Iterator[Workers]:
+    """Workers that find what they need here; none outlives its test."""
+    monkeypatch.syspath_prepend(str(Path(__file__).parent))
+    before = children()
+    messages: list[str] = []
+    with Workers(messages.append) as workers:
+        yield workers
+    assert children() == before
+    assert messages == []
 
 
 def test_there_is_at_least_one_cpu_and_no_more_than_the_machine_has() -> None:
     assert 1 <= cpus() <= (os.cpu_count() or 1)
 
 
-@pytest.mark.parametrize("workers", [1, 2, 16])
-def test_no_more_workers_are_worth_it_than_were_asked_for(workers: int) -> None:
-    assert [worth(workers, seconds) for seconds in (0.0, 0.001)] == [1, 1]
-    assert worth(workers, 3600.0) == workers
-    counts = [worth(workers, seconds / 10) for seconds in range(200)]
-    assert counts == sorted(counts)
-
-
-def test_one_worker_is_this_process_and_takes_a_task_when_it_is_due() -> None:
+def test_one_worker_is_this_process_and_takes_a_task_when_it_is_due(workers: Workers) -> None:
     begun: list[int] = []
-    results = perform_all(process_id, taken(begun, range(3)), 1)
+    results = workers.perform_all(of_process, taken(begun, range(3)), 1)
     assert begun == []
     for n in range(1, 4):
-        assert next(results) == os.getpid()
+        assert next(results) == (os.getpid(), n)
         assert begun == list(range(n))
-    assert n_children() == 0
 
 
-def test_several_workers_do_every_task_once_in_other_processes() -> None:
-    assert sorted(perform_all(square, range(40), 2)) == [k * k for k in range(40)]
-    pids = set(perform_all(process_id, range(20), 2))
+def test_several_workers_do_every_task_once_in_other_processes(workers: Workers) -> None:
+    assert sorted(workers.perform_all(squarer, range(40), 2)) == [k * k for k in range(40)]
+    pids = {pid for pid, _ in workers.perform_all(of_process, range(20), 2)}
     assert os.getpid() not in pids
     assert 1 <= len(pids) <= 2
 
 
-def test_tasks_are_begun_in_their_order_and_not_all_at_once() -> None:
+def test_a_worker_keeps_what_it_made_from_task_to_task(workers: Workers) -> None:
+    done: dict[int, list[int]] = {}
+    for pid, count in workers.perform_all(of_process, range(20), 2):
+        done.setdefault(pid, []).append(count)
+    assert all(counts == list(range(1, len(counts) + 1)) for counts in done.values())
+
+
+def test_tasks_are_begun_in_their_order_and_not_all_at_once(workers: Workers) -> None:
     begun: list[int] = []
-    results = perform_all(square, taken(begun, range(200)), 2)
-    next(results)
+    results: Any = workers.perform_all(stays_from_three, taken(begun, range(200)), 2)
+    assert {next(results) for _ in range(3)} == {0, 1, 2}
+    # Two workers stay at one each, and twice as many tasks as workers are never exceeded by much.
     assert begun == list(range(len(begun)))
-    assert len(begun) < 50
-    list(results)
-    assert begun == list(range(200))
+    assert len(begun) <= 3 + 2 + 2 * 2
+    results.close()
+    begun.clear()
+    assert sorted(workers.perform_all(squarer, taken(begun, range(50)), 2)) == [
+        k * k for k in range(50)
+    ]
+    assert begun == list(range(50))
 
 
 def test_a_worker_has_one_blas_thread_whatever_the_environment_says(
-    monkeypatch: pytest.MonkeyPatch,
+    workers: Workers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         monkeypatch.setenv(name, "16")
-    for threads in perform_all(blas_threads, range(4), 2):
+    for threads in workers.perform_all(blas_threads, range(4), 2):
         assert set(threads) == {1}
 
 
-def test_a_worker_does_not_look_for_garbage_in_what_it_imported() -> None:
-    before = gc.get_freeze_count()
-    assert min(perform_all(frozen_objects, range(4), 2)) > before + 10_000
-    assert gc.get_freeze_count() == before
+def test_what_a_worker_prints_by_mistake_is_no_answer(workers: Workers) -> None:
+    assert sorted(workers.perform_all(speaker, range(4), 2)) == [0, 1, 2, 3]
 
 
-def test_an_error_in_a_worker_is_an_error_here_and_ends_the_others() -> None:
-    with pytest.raises(ArithmeticError, match="three"):
-        list(perform_all(fail_at_three, range(100), 2))
-    assert n_children() == 0
+def test_an_error_in_a_worker_is_an_error_here_that_shows_where(workers: Workers) -> None:
+    with pytest.raises(ArithmeticError, match="three") as caught:
+        list(workers.perform_all(fails_at_three, range(100), 2))
+    assert "in perform" in "".join(caught.value.__notes__)
 
 
-def test_a_killed_worker_is_noticed_and_the_others_end() -> None:
-    with pytest.raises(TerminatedWorkerError):
-        list(perform_all(die_at_three, range(100), 2))
-    assert n_children() == 0
+@pytest.mark.parametrize(
+    ("task", "how"),
+    [
+        (("exit", 3), "ended with exit status 3"),
+        (("exit", 0), "ended with exit status 0"),
+        (("signal", signal.SIGKILL), "was killed by SIGKILL, perhaps because memory ran out"),
+        (("signal", signal.SIGSEGV), "was killed by SIGSEGV"),
+    ],
+)
+def test_a_worker_that_dies_is_told_with_how_it_ended(
+    task: tuple[str, int], how: str, workers: Workers
+) -> None:
+    before = children()
+    with pytest.raises(WorkerDiedError) as caught:
+        list(workers.perform_all(dies_when_told, [0, 1, 2, task, *range(100)], 2))
+    assert str(caught.value) == how
+    assert children() == before  # The others ended.
     # The next ones start afresh.
-    assert sorted(perform_all(square, range(4), 2)) == [0, 1, 4, 9]
+    assert sorted(workers.perform_all(squarer, range(4), 2)) == [0, 1, 4, 9]
 
 
-def test_who_stops_listening_ends_the_workers_at_once_and_in_silence() -> None:
-    begin = time.monotonic()
-    results: Any = perform_all(stay, range(100), 2)
+def test_who_stops_listening_ends_the_workers_at_once_and_in_silence(workers: Workers) -> None:
+    before = children()
+    results: Any = workers.perform_all(stays_from_three, range(100), 2)
     assert next(results) in range(3)
     results.close()
-    assert n_children() == 0
-    assert time.monotonic() - begin < 30
+    assert children() == before
 
 
-def test_an_interruption_ends_the_workers_at_once_and_in_silence() -> None:
+def test_an_interruption_ends_the_workers_at_once_and_in_silence(workers: Workers) -> None:
+    before = children()
+
     def work() -> None:
-        with no_worker_left():
-            for _ in perform_all(stay, range(100), 2):
+        with workers:
+            for _ in workers.perform_all(stays_from_three, range(100), 2):
                 raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         work()
-    assert n_children() == 0
+    assert children() == before
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_waits_until_workers_are_started(number: signal.Signals) -> None:
-    heard: list[int] = []
-    before = signal.signal(number, lambda number, _: heard.append(number))
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, ())
-    other = threading.Thread(target=time.sleep, args=(1.0,))  # Takes what this one has blocked.
-    other.start()
-    try:
-        with _unheard():
-            os.kill(os.getpid(), number)
-            time.sleep(0.1)
-            assert heard == []
-        assert heard == [number]
-        assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == mask
-    finally:
-        signal.signal(number, before)
-        other.join()
-
-
-def test_workers_are_started_from_any_thread() -> None:
+def test_workers_are_started_from_any_thread(workers: Workers) -> None:
     with ThreadPoolExecutor(1) as threads:
-        found = threads.submit(lambda: sorted(perform_all(square, range(4), 2))).result()
+        found = threads.submit(lambda: sorted(workers.perform_all(squarer, range(4), 2))).result()
     assert found == [0, 1, 4, 9]
 
 
-def test_where_no_worker_was_started_none_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
-    def ended() -> None:
-        raise AssertionError("there is nothing to end")
+def test_the_workers_of_two_threads_do_not_know_each_other(workers: Workers) -> None:
+    with Workers(print) as others:
+        results = workers.perform_all(squarer, range(50), 2)
+        assert next(results) in (0, 1)
+        assert sorted(others.perform_all(squarer, range(4), 2)) == [0, 1, 4, 9]
+        others.end()
+        assert len(list(results)) == 49
 
-    monkeypatch.setattr("engine.work.pool.stop_workers", ended)
-    with no_worker_left():
-        list(perform_all(square, range(3), 1))
+
+def test_a_generator_of_joblib_that_the_caller_has_open_is_left_alone(workers: Workers) -> None:
+    own = joblib.Parallel(n_jobs=2, return_as="generator", backend="threading")(
+        joblib.delayed(pow)(k, 2) for k in range(50)
+    )
+    assert next(own) == 0
+    assert sorted(workers.perform_all(squarer, range(4), 2)) == [0, 1, 4, 9]
+    assert list(own) == [k * k for k in range(1, 50)]
+
+
+@pytest.mark.parametrize("how", ["killed", "left in a hurry"])
+def test_workers_end_with_their_parent_whatever_they_are_at(how: str, tmp_path: Path) -> None:
+    end = "os.kill(os.getpid(), 9)" if how == "killed" else "os._exit(0)"
+    program = (
+        "import os, sys\n"
+        "from errands import *\n"
+        "from engine.work.pool import Workers\n"
+        "workers = Workers(print)\n"
+        "results = workers.perform_all(stays_from_three, range(100), 2)\n"
+        "next(results)\n"
+        "print(*(pid for pid in os.listdir('/proc') if pid.isdigit() and\n"
+        "    open(f'/proc/{pid}/stat').read().rpartition(')')[2].split()[1] == str(os.getpid())),\n"
+        "    flush=True)\n" + end
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])},
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+    )
+    pids = done.stdout.split()
+    assert len(pids) == 2, done.stderr
+    assert within(PATIENCE, lambda: not any(alive(pid) for pid in pids))
+    assert done.stderr == ""
+
+
+def alive(pid: str) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
+
+
+def test_ctrl_c_and_sigterm_are_not_for_workers(workers: Workers) -> None:
+    results = workers.perform_all(of_process, range(20), 2)
+    pids = {next(results)[0]}
+    for pid in pids:
+        os.kill(pid, signal.SIGINT)
+        os.kill(pid, signal.SIGTERM)
+    assert len(list(results)) == 19
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    assert not mask & {signal.SIGINT, signal.SIGTERM}
+
+
+def test_where_no_process_can_be_started_this_one_works_alone_and_says_so(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(11, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(subprocess, "Popen", refuse)
+    messages: list[str] = []
+    with Workers(messages.append) as workers:
+        assert list(workers.perform_all(squarer, range(3), 2)) == [0, 1, 4]
+    assert messages == [
+        "no more than 0 of 2 worker processes can be started (Resource temporarily unavailable); "
+        "going on with 1"
+    ]

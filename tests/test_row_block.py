@@ -16,7 +16,7 @@ from engine.errors import EngineError
 from engine.store.arrays import StoredDecade
 from engine.store.store import Store
 from engine.triangle.blocks import Chunk
-from engine.work.row_block import Films, cells, opened, rows, store_computed
+from engine.work.row_block import Films, Opened, cells, rows, store_computed
 
 NAME = DecadeName("genres", "1990")
 N = 300  # two row-blocks, three chunks
@@ -28,7 +28,7 @@ def opened_films(root: Path, n: int = N, d: int = 3) -> Films:
     store = Store(str(root / "similarities.zarr"))
     record = store.record(NAME)
     assert record is not None
-    return opened(store.location, NAME, record.identity)
+    return Opened().films(store.location, NAME, record.identity)
 
 
 @pytest.fixture
@@ -167,7 +167,6 @@ def test_a_decade_that_was_begun_again_is_not_opened_as_what_it_was(tmp_path: Pa
     put(tmp_path, NAME.approach, NAME.decade, films(9))
     engine.run(tmp_path, workers=1)
     with pytest.raises(EngineError, match="restarted by another run"):
-        opened(str(tmp_path / "similarities.zarr"), NAME, "00" * 32)
-    opened.cache_clear()
+        Opened().films(str(tmp_path / "similarities.zarr"), NAME, "00" * 32)
     with pytest.raises(EngineError, match="restarted by another run"):
-        opened(str(tmp_path / "similarities.zarr"), NAME, old)
+        Opened().films(str(tmp_path / "similarities.zarr"), NAME, old)

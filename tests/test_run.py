@@ -1,33 +1,30 @@
-"""The main script: workers are forked from a server, which does no harm and leaves nothing."""
+"""The command by each of its doors: what its end says, and what the place it is started from does.
 
-import json
+Whatever happens around a run, its exit status tells what became of the work.
+"""
+
 import os
+import pty
 import signal
 import subprocess
 import sys
+import termios
+import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
-import faults
 import pytest
-from faults import (
-    PATIENCE,
-    Films,
-    Launcher,
-    Running,
-    chunks,
-    fork_server,
-    group,
-    made_up,
-    within,
-    workers,
-)
-from kills import completes, with_workers
+from faults import FEW, PATIENCE, ROOT, Films, Launcher, children, chunks, made_up, within
+from kills import with_workers
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="workers are forked on Linux only")
+import engine
 
-FILMS = {"1920": 600, "1930": 300}
+DOORS = {
+    "script": [sys.executable, str(ROOT / "scripts" / "run.py")],
+    "module": [sys.executable, "-m", "engine"],
+    "installed": [sys.executable, "bin/similarities-engine"],
+}
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +35,7 @@ def launcher() -> Iterator[Launcher]:
 
 @pytest.fixture(scope="module")
 def films(tmp_path_factory: pytest.TempPathFactory) -> Films:
-    return made_up(tmp_path_factory.mktemp("films"), FILMS, 16)
+    return made_up(tmp_path_factory.mktemp("films"), FEW, 16)
 
 
 @pytest.fixture
@@ -47,207 +44,231 @@ def data(films: Films, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder for temporary files of the test's own."""
-    folder = tmp_path / "temporary"
-    folder.mkdir()
-    monkeypatch.setenv("TMPDIR", str(folder))
-    return folder
-
-
-def threads(pid: int) -> int:
-    return len(list(Path(f"/proc/{pid}/task").iterdir()))
-
-
-def right(films: Films, data: Path) -> bool:
-    return films.missing(data) == films.wrong(data) == []
-
-
-def in_memory(pid: int) -> list[Path]:
-    return list(Path("/dev/shm").glob(f"*loky-{pid}-*"))
-
-
-def test_a_worker_starts_no_python_and_imports_nothing_again(
-    films: Films, tmp_path: Path, launcher: Launcher, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    log = tmp_path / "imports"
-    (tmp_path / "path").mkdir()
-    (tmp_path / "path" / "sitecustomize.py").write_text(
-        "import sys\n"
-        "def told(event, arguments):\n"
-        "    if event == 'import' and arguments[0] in ('site', 'zarr', 'orjson'):\n"
-        f"        print(arguments[0], file=open({str(log)!r}, 'a'))\n"
-        "told('import', ['site'])\n"
-        "sys.addaudithook(told)\n"
+def door(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder to start the command in, with what pip installs as a command."""
+    here = tmp_path / "here"
+    (here / "bin").mkdir(parents=True)
+    (here / "bin" / "similarities-engine").write_text(
+        "import engine.batch.cost, engine.batch.run\n"
+        "engine.batch.cost._START_SECONDS = 1e-9\n"
+        "engine.batch.run.cpus = lambda: 2\n"
+        "from engine.cli import command\n"
+        "command()\n"
     )
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "path"))
-    counts = []
-    for n in (2, 4):
-        data = films.copy(tmp_path / f"data-{n}")
-        outcome = with_workers(launcher, data, n).wait()
-        assert (outcome.status, outcome.stderr) == (0, "")
-        imports = log.read_text().split()
-        log.unlink()
-        counts.append({name: imports.count(name) for name in set(imports)})
-    assert counts[0] == counts[1]
-    # By the main process and the server.
-    assert (counts[0]["zarr"], counts[0]["orjson"]) == (2, 2)
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    return here
 
 
-def test_the_server_has_one_thread_and_blas_is_told_so(
-    data: Path, launcher: Launcher, monkeypatch: pytest.MonkeyPatch
+def run(here: Path, *command: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        list(map(str, command)), cwd=here, capture_output=True, text=True, timeout=PATIENCE
+    )
+
+
+@pytest.mark.parametrize("name", DOORS)
+def test_every_door_is_the_same_command(name: str, door: Path, data: Path, films: Films) -> None:
+    done = run(door, *DOORS[name], "--data", data)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "3 decades done" in done.stdout
+    assert films.faults(data) == {}
+
+
+@pytest.mark.parametrize("library", ["queue", "random", "types", "joblib", "orjson", "engine"])
+def test_what_is_called_like_a_library_where_the_user_is_does_no_harm(
+    library: str, door: Path, data: Path, films: Films
 ) -> None:
-    """A process with threads is not to be forked (OpenBLAS ends its own before it is)."""
-    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-        monkeypatch.setenv(name, "16")
-    run = with_workers(launcher, data)
-    server = fork_server(run.pid)
-    assert server is not None
-    assert threads(server) == 1
-    environment = Path(f"/proc/{server}/environ").read_bytes().split(b"\0")
-    assert b"OPENBLAS_NUM_THREADS=1" in environment
-    assert run.wait().status == 0
+    (door / f"{library}.py").write_text("open('imported', 'w').close()\nraise SystemExit(3)\n")
+    done = run(door, *DOORS["installed"], "--data", data, "--workers", 9)
+    assert (done.returncode, len(done.stderr.splitlines())) == (0, 1), done.stderr
+    assert films.faults(data) == {}
+    assert not (door / "imported").exists()
 
 
-@pytest.mark.parametrize("moment", ["starting", "computing"])
-def test_a_run_goes_on_when_the_server_is_killed(
-    moment: str, films: Films, data: Path, launcher: Launcher
+def test_bars_start_no_process_that_imports_from_where_the_user_is(
+    door: Path, data: Path, films: Films
 ) -> None:
-    there: Callable[[], object] = {
-        "starting": lambda: True,
-        "computing": lambda: chunks(data / "similarities.zarr"),
-    }[moment]
-    run = with_workers(launcher, data, 3)
-    assert within(PATIENCE, there)
-    server = fork_server(run.pid)
-    assert server is not None
-    os.kill(server, signal.SIGKILL)
-    goes_on(run, films, data)
+    (door / "types.py").write_text("open('imported', 'w').close()\n")
+    (door / "signal.py").write_text("open('imported', 'w').close()\n")
+    shown, terminal = pty.openpty()
+    termios.tcsetwinsize(terminal, (24, 100))
+    command = [*DOORS["installed"], "--data", str(data)]
+    with subprocess.Popen(command, cwd=door, stdout=subprocess.PIPE, stderr=terminal) as process:
+        os.close(terminal)
+        said = b""
+        while more := _read(shown):
+            said += more
+        assert process.wait(PATIENCE) == 0
+    os.close(shown)
+    assert b"computing" in said
+    assert films.faults(data) == {}
+    assert not (door / "imported").exists()
 
 
-def test_a_run_goes_on_when_the_server_is_killed_before_it_forks(
-    films: Films, data: Path, launcher: Launcher
+def _read(descriptor: int) -> bytes:
+    try:
+        return os.read(descriptor, 2**16)
+    except OSError:  # The other side of the terminal is closed.
+        return b""
+
+
+def test_a_finished_run_is_a_finished_run_however_long_its_process_takes_to_end(
+    door: Path, data: Path, films: Films
 ) -> None:
-    run = launcher.cold("--data", data, "--workers", 3, cpus=3, eager=True)
-    assert within(PATIENCE, lambda: fork_server(run.pid))
-    server = fork_server(run.pid)
-    assert server is not None
-    os.kill(server, signal.SIGSTOP)
-    # The store is there, and then the first worker is waited for.
-    assert within(PATIENCE, lambda: (data / "similarities.zarr" / "zarr.json").exists())
-    time.sleep(0.3)
-    os.kill(server, signal.SIGKILL)
-    goes_on(run, films, data)
+    command = [*DOORS["installed"], "--data", str(data)]
+    with subprocess.Popen(command, cwd=door, stdout=subprocess.PIPE) as process:
+        assert process.stdout
+        assert any(b"decades done" in line for line in process.stdout)
+        time.sleep(0.05)
+        process.send_signal(signal.SIGSTOP)
+        time.sleep(3.5)  # Longer than anything may have been given to end.
+        process.send_signal(signal.SIGCONT)
+        assert process.wait(PATIENCE) == 0
+    assert films.faults(data) == {}
 
 
-def goes_on(run: Running, films: Films, data: Path) -> None:
-    outcome = run.wait()
-    assert outcome.status == 0, outcome.stderr
-    assert "Traceback" not in outcome.stderr
-    assert right(films, data)
-    assert within(PATIENCE, lambda: not group(run.pid)), group(run.pid)
+# --- Who listens, and goes away
+
+
+def test_a_reader_of_stderr_that_goes_away_does_not_stop_the_work(
+    door: Path, data: Path, films: Films
+) -> None:
+    (data / "similarities.zarr").mkdir()
+    command = [*DOORS["installed"], "--data", str(data), "--workers", "9"]  # It has a message.
+    read, write = os.pipe()
+    os.close(read)
+    done = subprocess.run(command, cwd=door, stdout=subprocess.PIPE, stderr=write, timeout=PATIENCE)
+    os.close(write)
+    assert done.returncode == 0
+    assert b"3 decades done" in done.stdout
+    assert films.faults(data) == {}
+
+
+@pytest.mark.parametrize("bad", [False, True])
+def test_a_reader_of_the_table_that_goes_away_does_not_change_the_status(
+    bad: bool, door: Path, data: Path, films: Films
+) -> None:
+    if bad:
+        (data / "embeddings" / "genres" / "plots_1920s.json").write_text("{")
+    read, write = os.pipe()
+    os.close(read)
+    command = [*DOORS["installed"], "--data", str(data)]
+    done = subprocess.run(command, cwd=door, stdout=write, stderr=subprocess.PIPE, timeout=PATIENCE)
+    os.close(write)
+    assert done.returncode == int(bad), done.stderr
+    assert len(done.stderr.splitlines()) == int(bad)
+    missing = ["similarities/genres/similarities_1920s.json"]
+    assert films.faults(data) == ({"missing": missing} if bad else {})
 
 
 @pytest.mark.parametrize("shut", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
-def test_with_a_closed_stream_workers_are_started(shut: str, films: Films, data: Path) -> None:
-    """The socket of a server would have its number."""
-    options = json.dumps({"cpus": 2, "eager": True})
-    command = f'exec "{sys.executable}" "{faults.__file__}" run \'{options}\''
-    with subprocess.Popen(
-        ["sh", "-c", f'{command} --data "{data}" --workers 2 {shut}'],
-        cwd=faults.ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        start_new_session=True,
-    ) as run:
-        assert within(PATIENCE, lambda: workers(run.pid))
-        assert fork_server(run.pid) is None
-    assert run.returncode == 0
-    assert right(films, data)
-
-
-def test_a_run_killed_while_it_imports_is_swept_up_after(
-    films: Films, data: Path, temporary: Path, launcher: Launcher
+def test_with_closed_streams_workers_do_their_work(
+    shut: str, door: Path, data: Path, films: Films
 ) -> None:
-    run = launcher.cold("--data", data)
-    assert within(PATIENCE, lambda: list(temporary.glob("pymp-*/similarities-*")))
-    run.kill()
-    run.wait()
-    assert list(temporary.iterdir())
-    assert within(PATIENCE, lambda: not group(run.pid))
-    with Launcher() as other:
-        completes(other, films, data)
-    assert list(temporary.iterdir()) == []
-
-
-def test_a_killed_run_leaves_nothing_that_the_next_one_does_not_delete(
-    films: Films, data: Path, temporary: Path, launcher: Launcher
-) -> None:
-    run = with_workers(launcher, data)
-    assert within(PATIENCE, lambda: chunks(data / "similarities.zarr"))
-    run.kill()
-    run.wait()
-    assert list(temporary.iterdir())
-    assert in_memory(run.pid)
-    with Launcher() as other:  # Started now, for the folder of the temporary files.
-        completes(other, films, data)
-    assert list(temporary.iterdir()) == []
-    assert in_memory(run.pid) == []
-
-
-def test_a_run_that_ends_leaves_nothing(
-    films: Films, data: Path, temporary: Path, launcher: Launcher
-) -> None:
-    run = with_workers(launcher, data)
-    assert run.wait().status == 0
-    assert right(films, data)
-    assert within(PATIENCE, lambda: not group(run.pid)), group(run.pid)
-    assert list(temporary.iterdir()) == []
-    assert in_memory(run.pid) == []
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize("moment", [0.0, 0.03, 0.1, 0.3])
-def test_a_run_stopped_while_it_imports_leaves_nothing(
-    moment: float, number: signal.Signals, data: Path, temporary: Path, launcher: Launcher
-) -> None:
-    run = launcher.cold("--data", data)
-    assert within(PATIENCE, lambda: list(temporary.iterdir()))  # The folder of its server.
-    time.sleep(moment)
-    run.kill(number)
-    outcome = run.wait()
-    assert outcome.status in (0, 128 + number), outcome.stderr
-    assert "Traceback" not in outcome.stderr
-    assert within(PATIENCE, lambda: not group(run.pid)), group(run.pid)
-    assert list(temporary.iterdir()) == []
-
-
-def test_what_is_called_like_a_library_where_the_user_is_does_no_harm(
-    films: Films, data: Path, tmp_path: Path
-) -> None:
-    here = tmp_path / "here"
-    for name in ("joblib", "orjson", "zarr", "numpy", "random", "engine"):
-        (here / name).mkdir(parents=True)
-        (here / name / "__init__.py").write_text("open('imported', 'w').close()")
-    options = json.dumps({"cpus": 2, "eager": True})
-    done = subprocess.run(
-        [sys.executable, faults.__file__, "run", options, "--data", data, "--workers", "2"],
-        cwd=here,
-        capture_output=True,
-        text=True,
-    )
+    """The number of a closed stream would go to a pipe of a worker."""
+    command = " ".join([*DOORS["installed"], "--data", str(data), "--workers", "2", shut])
+    done = run(door, "sh", "-c", f"exec {command}")
     assert (done.returncode, done.stderr) == (0, "")
-    assert right(films, data)
-    assert not (here / "imported").exists()
+    assert films.faults(data) == {}
 
 
-def test_where_the_server_has_no_place_for_its_socket_workers_are_started(
-    films: Films, data: Path, temporary: Path, launcher: Launcher, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+def test_a_table_that_cannot_be_written_is_an_error_with_a_name(door: Path, data: Path) -> None:
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(
+            [*DOORS["installed"], "--data", str(data)],
+            cwd=door,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=PATIENCE,
+        )
+    assert done.returncode == 1
+    assert done.stderr == "error: standard output: No space left on device\n"
+
+
+# --- Signals
+
+
+def test_signals_that_were_ignored_before_stay_ignored(
+    films: Films, data: Path, launcher: Launcher
 ) -> None:
-    deep = temporary / ("long" * 30)
-    deep.mkdir()
-    monkeypatch.setenv("TMPDIR", str(deep))
-    outcome = with_workers(launcher, data).wait()
-    assert (outcome.status, outcome.stderr) == (0, "")
-    assert right(films, data)
-    assert list(deep.iterdir()) == []
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        for number in before:
+            signal.signal(number, signal.SIG_IGN)
+        running = with_workers(launcher, data)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    for number in before:
+        running.kill(number)
+    outcome = running.wait()
+    assert (outcome.status, outcome.messages) == (0, [])
+    assert films.faults(data) == {}
+
+
+@pytest.mark.usefixtures("eager_workers")
+def test_ctrl_c_in_a_call_from_python_is_a_keyboard_interrupt(data: Path) -> None:
+    class Interrupts(engine.Progress):
+        def advance(self, name: str, amount: int) -> None:
+            if name == "computing":
+                os.kill(os.getpid(), signal.SIGINT)
+
+    before = children()
+    handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    with pytest.raises(KeyboardInterrupt):
+        engine.run(data, workers=2, progress=Interrupts())
+    assert handlers == [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    assert children() == before
+
+
+@pytest.mark.usefixtures("eager_workers")
+def test_two_runs_in_two_threads_do_not_disturb_each_other(films: Films, tmp_path: Path) -> None:
+    folders = [films.copy(tmp_path / name) for name in ("one", "two")]
+    summaries: list[engine.Summary] = []
+    threads = [
+        threading.Thread(target=lambda data=data: summaries.append(engine.run(data, workers=2)))
+        for data in folders
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [summary.ok for summary in summaries] == [True, True]
+    assert [films.faults(data) for data in folders] == [{}, {}]
+
+
+# --- Shared memory
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="to mount something needs root")
+@pytest.mark.parametrize("options", ["ro", "size=4k"])
+def test_workers_need_no_shared_memory(options: str, door: Path, data: Path, films: Films) -> None:
+    fill = "dd if=/dev/zero of=/dev/shm/filler 2>&-"
+    mount = f"mount -t tmpfs -o {options} tmpfs /dev/shm && ({fill}; true)"
+    command = " ".join([*DOORS["installed"], "--data", str(data), "--workers", "2"])
+    done = run(door, "unshare", "--mount", "sh", "-c", f"{mount} && exec {command}")
+    if "unshare" in done.stderr or "mount:" in done.stderr:
+        pytest.skip(f"this user may not mount anything: {done.stderr}")
+    assert done.returncode == 0, done.stderr
+    assert "error" not in done.stderr
+    assert films.faults(data) == {}
+
+
+def test_a_run_leaves_nothing_behind_and_what_is_another_run_s_alone(
+    films: Films, data: Path, tmp_path: Path, launcher: Launcher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "temporary").mkdir()
+    # Of a run in another container, where there are other process numbers.
+    theirs = tmp_path / "temporary" / "pymp-theirs" / "similarities-999999999"
+    theirs.mkdir(parents=True)
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "temporary"))
+    for end in ("killed", "done"):
+        running = with_workers(launcher, data)
+        if end == "killed":
+            assert within(PATIENCE, lambda: chunks(data / "similarities.zarr"))
+            running.kill()
+        running.wait()
+        assert not [name for name in os.listdir("/dev/shm") if str(running.pid) in name]
+        assert os.listdir(tmp_path / "temporary") == ["pymp-theirs"]
+    assert films.faults(data) == {}

@@ -20,7 +20,7 @@ from engine.legacy_json.output import PartialOutput
 from engine.store.arrays import StoredDecade
 from engine.store.store import Store
 from engine.triangle.blas import machine
-from engine.work.tasks import BlockTask, ReadTask, perform, perform_batch
+from engine.work.tasks import BlockTask, ReadTask, perform
 
 NAME = DecadeName("genres", "1990")
 
@@ -166,7 +166,7 @@ def test_a_task_that_comes_too_late_does_nothing(tmp_path: Path) -> None:
     assert perform(new).error is None
 
 
-def test_numbers_are_stored_between_telling_their_length_and_writing_their_text(
+def test_numbers_are_stored_before_their_length_is_told_and_their_text_is_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     done: list[tuple[str, bool]] = []
@@ -185,7 +185,7 @@ def test_numbers_are_stored_between_telling_their_length_and_writing_their_text(
     for name in ("publish", "offset", "place"):
         noted(PartialOutput, name)
     assert perform(task).error is None
-    assert done == [("publish", False), ("offset", True), ("place", True)]
+    assert done == [("publish", True), ("offset", True), ("place", True)]
 
 
 def test_a_row_block_that_could_not_be_stored_has_no_text_and_nobody_waits_for_it(
@@ -208,12 +208,12 @@ def test_a_row_block_that_could_not_be_stored_has_no_text_and_nobody_waits_for_i
 def test_numbers_computed_again_may_be_longer_than_when_others_found_their_place(
     tmp_path: Path, off: int
 ) -> None:
-    # As when a run was killed on another kind of machine after it had told a length and before it
-    # had stored the numbers, or when they were damaged since.
+    # As when they were damaged after their length was told, and another kind of machine computes
+    # them again.
     first, second = block_tasks(tmp_path, 300)
     assert first.output
     perform(first)
-    length = first.output.offset(1, 0.0, lambda: True)
+    length = first.output.offset(1)
     assert length is not None
     first.output.publish(0, length + off, first.row_block_pairs)
     assert perform(second).error is None
@@ -228,14 +228,6 @@ def test_numbers_computed_again_may_be_longer_than_when_others_found_their_place
     assert (tmp_path / "x.json").read_bytes() == notebook(
         tmp_path / "embeddings" / "genres" / "plots_1990s.json"
     )
-
-
-def test_the_tasks_of_a_batch_are_done_in_turn_until_one_fails(tmp_path: Path) -> None:
-    first, second = block_tasks(tmp_path, 300)
-    late = dataclasses.replace(first, identity="00" * 32)
-    results = perform_batch([first, late, second])
-    assert [result.task for result in results] == [first, late]
-    assert [bool(result.error) for result in results] == [False, True]
 
 
 def test_rows_wait_for_their_place_without_end_only_until_it_cannot_come(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from engine.batch.cost import worth
 from engine.batch.notices import notices
 from engine.batch.plan import DecadeState, Settings, contradiction, look
 from engine.batch.preflight import check_output, short_of_space
@@ -18,8 +19,8 @@ from engine.progress import Progress
 from engine.store.record import Export, Record
 from engine.store.store import Store
 from engine.triangle.blas import machine
-from engine.work.pool import TerminatedWorkerError, batches, perform_all, worth
-from engine.work.tasks import BlockTask, ReadTask, Result, perform, perform_batch
+from engine.work.pool import WorkerDiedError, Workers
+from engine.work.tasks import BlockTask, ReadTask, Result, performer
 
 _MOST_DEATHS = 3
 _MOST_REREADS = 2
@@ -57,7 +58,9 @@ class Job:
     settings: Settings
     compute: bool
     export: bool
-    workers: int
+    workers: Workers
+    n_workers: int
+    """As many as the run may use; fewer after each that died."""
     progress: Progress
     summaries: dict[DecadeName, DecadeSummary]
     away: Callable[[Iterable[BlockTask]], Iterator[Result]] | None = None
@@ -85,8 +88,8 @@ class Job:
                 self._send(self.away)
             else:
                 self._work()
-        except TerminatedWorkerError:
-            self._bury()
+        except WorkerDiedError as death:
+            self._go_on_after(death)
         return self.again
 
     def _look(self) -> None:
@@ -212,8 +215,8 @@ class Job:
             )
             for state in unread
         ]
-        workers = min(len(tasks), worth(self.workers, sum(sizes.values()) * 5e-9))
-        for result in perform_all(perform, tasks, workers):
+        n = min(len(tasks), worth(self.n_workers, n_bytes=sum(sizes.values())))
+        for result in self.workers.perform_all(performer, tasks, n):
             name = result.task.name
             self.progress.advance("reading", sizes[name])
             self.summaries[name].seconds += result.seconds
@@ -266,39 +269,37 @@ class Job:
         self.again = True
 
     def _work(self) -> None:
-        plans = []
-        for state in list(self.states.values()):
+        tasks: list[BlockTask] = []
+        # Whole decades one after another, the largest first: a worker keeps the vectors of the
+        # decade it is at, and the small ones fill the gaps at the end.
+        for state in sorted(self.states.values(), key=lambda state: -state.n_pairs):
             try:
-                tasks = self._tasks(state, export=self.export)
+                found = self._tasks(state, export=self.export)
             except OSError as error:
                 self._fail(state.name, _reason(error, state.output))
                 continue
-            plans.append(tasks)
-            self.outstanding[state.name] = len(tasks)
+            tasks += found
+            self.outstanding[state.name] = len(found)
         if warning := short_of_space(
             self.store, self.states.values(), compute=self.compute, export=self.export
         ):
             self.progress.message(warning)
         stored = sum(state.pairs_stored for state in self.states.values())
-        if any(plans) and self.compute:
+        if tasks and self.compute:
             total = sum(state.n_pairs for state in self.states.values())
             self.progress.stage("computing", total, stored, "pairs")
-        if any(task.output for tasks in plans for task in tasks):
+        if any(task.output for task in tasks):
             exporting = [state for state in self.states.values() if not state.exported]
-            placed = [task.row_block_pairs for tasks in plans for task in tasks if task.placed]
+            placed = sum(task.row_block_pairs for task in tasks if task.placed)
             total = sum(state.n_pairs for state in exporting)
-            self.progress.stage("exporting", total, sum(placed), "pairs")
+            self.progress.stage("exporting", total, placed, "pairs")
         for name, left in list(self.outstanding.items()):
             if not left and name in self.states:
                 self._finish(name)
-        seconds = sum(self._cost(task) for tasks in plans for task in tasks)
-        workers = worth(self.workers, seconds)
-        wanted = (
-            batch for batch in batches(plans, self._cost, workers) if batch[0].name in self.states
-        )
-        for results in perform_all(perform_batch, wanted, workers):
-            for result in results:
-                self._account(result)
+        n = worth(self.n_workers, n_pairs=sum(task.row_block_pairs for task in tasks))
+        wanted = (task for task in tasks if task.name in self.states)
+        for result in self.workers.perform_all(performer, wanted, n):
+            self._account(result)
 
     def _tasks(self, state: DecadeState, *, export: bool) -> list[BlockTask]:
         """List what is to be done for a decade, and make its output ready for it."""
@@ -329,14 +330,6 @@ class Job:
             if output or block.index in missing
         ]
 
-    def _cost(self, task: BlockTask) -> float:
-        """Estimate the CPU seconds of a task, to see how many workers are worth their start."""
-        record = self.states[task.name].record
-        assert record is not None
-        per_number = 0.11e-9 if record.kernel == "dot" else 0.03e-9
-        kernel = 20e-9 + per_number * record.n_dimensions if task.fresh else 10e-9
-        return task.row_block_pairs * (kernel + (75e-9 if task.output and not task.placed else 0))
-
     def _account(self, result: Result) -> None:
         assert isinstance(result.task, BlockTask)
         name = result.task.name
@@ -362,9 +355,11 @@ class Job:
             self.sent = False
         elif result.error:
             self._fail(name, result.error, result.details)
+        elif name not in self.states:
+            pass  # It has failed, or is to be read again.
         elif result.again:
             self.again = True
-        elif result.task.output and name in self.states:
+        elif result.task.output:
             if not result.task.placed:
                 self.progress.advance("exporting", result.task.row_block_pairs)
             self.outstanding[name] -= 1
@@ -391,19 +386,16 @@ class Job:
             return
         self.summaries[name].output_bytes = found.st_size
 
-    def _bury(self) -> None:
+    def _go_on_after(self, death: WorkerDiedError) -> None:
         self.deaths += 1
         if self.deaths >= _MOST_DEATHS:
             raise WorkersDiedError(
-                f"worker processes were killed {self.deaths} times, probably because memory ran "
-                "out; what was finished is in the store: run the command again with fewer "
-                "--workers, or with more memory"
+                f"worker processes died {self.deaths} times, and the last one {death}; what was "
+                "finished is in the store: run the command again with fewer --workers, or with "
+                "more memory"
             ) from None
-        self.workers = max(1, self.workers - 1)
-        self.progress.message(
-            "a worker process was killed, probably because memory ran out; going on with "
-            f"{self.workers}"
-        )
+        self.n_workers = max(1, self.n_workers - 1)
+        self.progress.message(f"a worker process {death}; going on with {self.n_workers}")
         self.again = True
 
 

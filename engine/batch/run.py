@@ -20,7 +20,7 @@ from engine.progress import Progress
 from engine.store.lock import locked
 from engine.store.store import Store
 from engine.triangle.kernel import KernelName
-from engine.work.pool import cpus, no_worker_left
+from engine.work.pool import Workers, cpus
 from engine.work.tasks import BlockTask, Result
 
 
@@ -48,6 +48,7 @@ def run(
     store: str | os.PathLike[str] | None = None,
     workers: Count | None = None,
     dask: str | None = None,
+    wait_for_workers: float | None = None,
     approaches: Names | None = None,
     decades: Years | None = None,
     kernel: KernelName | None = None,
@@ -76,6 +77,8 @@ def run(
         Address of the scheduler of a Dask cluster, for instance ``"tcp://scheduler:8786"``,
         which computes; reading and exporting stay here. Every machine of the cluster must see
         `store`.
+    wait_for_workers
+        Seconds to wait for the first worker of the cluster; 5 by default.
     approaches, decades
         Only these, one or several; all by default. Decades are years: ``1990``, ``"1990"`` or
         ``["1990s", 2000]``.
@@ -163,13 +166,17 @@ def run(
         names = choice.names
         if restart:
             names = _forget(folder, place, names, progress)
-        with no_worker_left(), _cluster(dask if compute else None, place, progress) as away:
+        with (
+            Workers(progress.message) as processes,
+            _cluster(dask if compute else None, wait_for_workers, place, progress) as away,
+        ):
             job = Job(
                 folder,
                 place,
                 settings,
                 compute,
                 export,
+                processes,
                 min(asked.workers or usable, usable),
                 progress,
                 {name: DecadeSummary(name) for name in names},
@@ -194,7 +201,7 @@ def _outputs(folder: DataFolder, names: Iterable[DecadeName]) -> Iterator[Path]:
 
 @contextmanager
 def _cluster(
-    address: str | None, store: Store, progress: Progress
+    address: str | None, seconds: float | None, store: Store, progress: Progress
 ) -> Iterator[Callable[[Iterable[BlockTask]], Iterator[Result]] | None]:
     if address is None:
         yield None
@@ -203,7 +210,7 @@ def _cluster(
         from engine.work.dask.cluster import connected  # Dask takes a second to import.
     except ImportError as error:
         raise EngineError(f'--dask needs more packages ({error}): pip install ".[dask]"') from None
-    with connected(address, store, progress) as cluster:
+    with connected(address, store, progress, seconds) as cluster:
         yield cluster.perform_all
 
 

@@ -7,7 +7,7 @@ work, a decade that it has not finished is left out: what it lacks is no fault.
 
 import itertools
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,19 +15,18 @@ import google_crc32c
 
 from engine.arguments import Count, Names, Years, read_arguments
 from engine.batch.choice import choose
+from engine.batch.cost import worth
 from engine.data_folder import DataFolder, DecadeName
 from engine.embeddings.reading import fingerprint
-from engine.errors import DamagedError, EngineError, InputError, StoreError
+from engine.errors import DamagedError, EngineError, InputError, StoreError, WorkersDiedError
 from engine.legacy_json.output import checksum
 from engine.progress import Progress
 from engine.store.lock import holder
 from engine.store.record import Record
 from engine.store.store import Store
 from engine.triangle.blas import one_blas_thread
-from engine.work.pool import cpus, no_worker_left, perform_all, worth
-from engine.work.row_block import cells, opened, rows
-
-_SECONDS_PER_PAIR = 100e-9
+from engine.work.pool import WorkerDiedError, Workers, cpus
+from engine.work.row_block import Opened, cells, rows
 
 
 @dataclass(frozen=True)
@@ -57,18 +56,20 @@ class Verified:
     """CRC-32C of its text."""
 
 
-def examine(task: VerifyTask) -> Verified:
+def examiner() -> Callable[[VerifyTask], Verified]:
+    """Make what examines row-blocks in one process, one after another."""
+    opened = Opened()
+    return lambda task: examine(task, opened)
+
+
+def examine(task: VerifyTask, opened: Opened | None = None) -> Verified:
     """Read a row-block from the store and make its text; what is wrong is part of the result."""
     place = f"{task.store}: {task.name}"
     try:
         with one_blas_thread():
-            films = opened(task.store, task.name, task.identity)
+            films = (opened or Opened()).films(task.store, task.name, task.identity)
             found = cells(films.stored, task.row_block, fresh=False, compute=False)
-            wrong = [
-                *found.damaged.values(),
-                *(f"{chunk} is not stored" for chunk in found.missing),
-            ]
-            problems = tuple(f"{place}: {what}" for what in wrong)
+            problems = tuple(f"{place}: {what}" for what in found.lacking)
             if problems:
                 return Verified(task, problems, lacks=bool(found.missing))
             length = found_checksum = 0
@@ -161,16 +162,21 @@ def verify(
     tasks = list(itertools.chain.from_iterable(decade.tasks or () for decade in found.values()))
     total = sum(task.row_block_pairs for task in tasks)
     progress.stage("verifying", total, 0, "pairs")
-    used = worth(min(asked.workers or cpus(), cpus()), total * _SECONDS_PER_PAIR)
-    with no_worker_left():
-        for result in perform_all(examine, tasks, used):
-            progress.advance("verifying", result.task.row_block_pairs)
-            decade = found[result.task.name]
-            decade.verified.append(result)
-            decade.problems += result.problems
-            decade.lacks |= result.lacks
-            if len(decade.verified) == len(decade.tasks or ()):
-                conclude(decade)
+    n = worth(min(asked.workers or cpus(), cpus()), n_pairs=total)
+    with Workers(progress.message) as processes:
+        try:
+            for result in processes.perform_all(examiner, tasks, n):
+                progress.advance("verifying", result.task.row_block_pairs)
+                decade = found[result.task.name]
+                decade.verified.append(result)
+                decade.problems += result.problems
+                decade.lacks |= result.lacks
+                if len(decade.verified) == len(decade.tasks or ()):
+                    conclude(decade)
+        except WorkerDiedError as death:
+            raise WorkersDiedError(
+                f"a worker process {death}; run the command again with fewer --workers"
+            ) from None
     progress.close()
     return problems
 

@@ -2,8 +2,8 @@
 
 Workers write the text of their row-blocks straight to its place. The place of a row-block is
 known as soon as all row-blocks before it have *published* the length of theirs, which each does
-when its numbers are formatted and before its text is put together; as row-blocks are begun in
-order, hardly ever has one to wait.
+when its numbers are stored and formatted, before its text is put together. Row-blocks are begun in
+order, so whoever waits for the length of one waits for a worker that is at it.
 
 Beside ``.{name}.partial``, the text, lies ``.{name}.lengths``: what the text is made from, and for
 each row-block the length of its text and, once it is in place, its CRC-32C. Both are hidden and
@@ -15,7 +15,7 @@ import errno
 import os
 import struct
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +32,8 @@ _UNKNOWN = (0, 0, 0)
 _ABANDONED = -1
 _PIECE = 2**22
 _POLL = 0.002
+_PATIENCE = 60.0
+"""Seconds to wait for a row-block that could not even be abandoned, say on a broken disk."""
 
 
 @dataclass(frozen=True)
@@ -142,29 +144,20 @@ class PartialOutput:
         """Say that a row-block will not come, so that nobody waits for it."""
         self._write_slot(index, _ABANDONED, 0, 0)
 
-    def offset(self, index: int, patience: float, alive: Callable[[], bool]) -> int | None:
+    def offset(self, index: int) -> int | None:
         """Find the place of a row-block's text among all texts; wait for it if need be.
-
-        Parameters
-        ----------
-        index
-            Number of the row-block.
-        patience
-            Seconds to wait at most.
-        alive
-            Asked while waiting; False ends it.
 
         Returns
         -------
         int or None
-            Bytes of text before; None when a row-block before has not published its length.
+            Bytes of text before; None when a row-block before will not come.
         """
-        end = time.monotonic() + patience
+        end = time.monotonic() + _PATIENCE
         while True:
             before = [length for length, _, _ in self._slots()[:index]]
             if all(length > 0 for length in before):
                 return sum(before) - len(before)
-            if _ABANDONED in before or time.monotonic() > end or not alive():
+            if _ABANDONED in before or time.monotonic() > end:
                 return None
             time.sleep(_POLL)
 

@@ -2,6 +2,7 @@
 
 import os
 import sys
+import threading
 import time
 from typing import Any, TextIO
 
@@ -14,6 +15,17 @@ _LINE_SECONDS = 10.0
 """Between two lines of progress where there are no bars."""
 _WIDGETS = any(base.__module__ == "tqdm.notebook" for base in tqdm.__mro__)
 """This is a notebook, which shows bars though it is no terminal."""
+
+
+class _Bar(tqdm):  # type: ignore[misc]
+    """tqdm's bar, without a lock for other processes.
+
+    That lock is a semaphore, for which Python starts a process that imports from the current
+    folder, where a file may be called like a library.
+    """
+
+
+_Bar.set_lock(threading.RLock())
 
 
 class TerminalProgress(Progress):
@@ -60,7 +72,7 @@ class TerminalProgress(Progress):
         if name in self._bars:
             self._bars.pop(name).close()
         if self._shows_bars:
-            self._bars[name] = tqdm(
+            self._bars[name] = _Bar(
                 total=total,
                 initial=done,
                 desc=f"{name:<9}",
@@ -83,7 +95,7 @@ class TerminalProgress(Progress):
         elif not self.quiet and time.monotonic() - self._said > _LINE_SECONDS:
             self._said = time.monotonic()
             if line := self.standing():
-                print(line, file=self.stream, flush=True)
+                self._write(line)
 
     def standing(self) -> str:
         """How far each stage that is not done has come, and the time left, in one line."""
@@ -111,8 +123,11 @@ class TerminalProgress(Progress):
         self._write(f"error: {text}")
 
     def _write(self, text: str) -> None:
-        tqdm.write(masked(text), file=self.stream)
-        self.stream.flush()
+        try:
+            _Bar.write(masked(text), file=self.stream)
+            self.stream.flush()
+        except BrokenPipeError:  # Whoever read it has gone away, which is no reason to stop.
+            self.stream = open(os.devnull, "w")  # noqa: SIM115
 
     def close(self) -> None:
         """Leave the bars as they stand."""

@@ -8,7 +8,6 @@ which gives the length, and put together with the ids when the place is known.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
 from itertools import accumulate, compress
 
 import numpy as np
@@ -36,17 +35,32 @@ class Films:
     """Bytes of suffixes[j:], for each j."""
 
 
-@lru_cache(maxsize=1)
-def opened(store: str, name: DecadeName, identity: str) -> Films:
-    """Open a decade; the last one is kept, for its next row-block.
+class Opened:
+    """The decade that a process is at, kept from one row-block for the next."""
 
-    Raises
-    ------
-    DamagedError
-        When its metadata or ids are not what was written.
-    EngineError
-        When the store holds something else by now.
-    """
+    def __init__(self) -> None:
+        self._last: tuple[tuple[str, DecadeName, str], Films] | None = None
+
+    def films(self, store: str, name: DecadeName, identity: str) -> Films:
+        """Open a decade, unless it is the one that is open.
+
+        Raises
+        ------
+        DamagedError
+            When its metadata or ids are not what was written.
+        EngineError
+            When the store holds something else by now.
+        """
+        key = (store, name, identity)
+        if self._last and self._last[0] == key:
+            return self._last[1]
+        self._last = None  # Two decades are never held at once.
+        films = _open(store, name, identity)
+        self._last = key, films
+        return films
+
+
+def _open(store: str, name: DecadeName, identity: str) -> Films:
     stored = Store(store).open(name)
     if stored.record.identity != identity:
         raise EngineError(f"{store}: {name} was restarted by another run; run the command again")

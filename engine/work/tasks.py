@@ -6,11 +6,10 @@ gives the same. What goes wrong with one decade comes back as a sentence in the 
 """
 
 import math
-import os
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -28,11 +27,10 @@ from engine.store.record import Record
 from engine.store.store import Store
 from engine.triangle.blas import machine, one_blas_thread
 from engine.triangle.kernel import KernelName
-from engine.work.row_block import cells, opened, rows, store_computed
+from engine.work.row_block import Opened, cells, rows, store_computed
 
 NORM_TOLERANCE = 1e-3
 _LEAST_SQUARE = 1e-280
-_PATIENCE = 60.0
 
 
 @dataclass(frozen=True)
@@ -93,12 +91,22 @@ class Result:
     """The place of its text, or of those below, could not be known: it is to be done again."""
 
 
-def perform(task: ReadTask | BlockTask) -> Result:
+def performer() -> Callable[[ReadTask | BlockTask], Result]:
+    """Make what performs tasks in one process, one after another."""
+    opened = Opened()
+    return lambda task: perform(task, opened)
+
+
+def perform(task: ReadTask | BlockTask, opened: Opened | None = None) -> Result:
     """Do a task; what goes wrong with its data or its disk is part of the result."""
     begin = time.perf_counter()
     try:
         with one_blas_thread():
-            result = _read(task) if isinstance(task, ReadTask) else _finish_row_block(task)
+            result = (
+                _read(task)
+                if isinstance(task, ReadTask)
+                else _finish_row_block(task, opened or Opened())
+            )
     except (EngineError, InputError) as error:
         result = _failed(task, str(error))
     except DamagedError as error:
@@ -111,16 +119,6 @@ def perform(task: ReadTask | BlockTask) -> Result:
     if result.error and isinstance(task, BlockTask) and task.output:
         _abandon(task)
     return replace(result, seconds=time.perf_counter() - begin)
-
-
-def perform_batch(tasks: Iterable[BlockTask]) -> list[Result]:
-    """Do tasks of one decade one after another, until one fails."""
-    results = []
-    for task in tasks:
-        results.append(perform(task))
-        if results[-1].error:
-            break
-    return results
 
 
 def _failed(task: ReadTask | BlockTask, error: str, *, reread: bool = False) -> Result:
@@ -187,11 +185,11 @@ def _norms(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
     return norms
 
 
-def _finish_row_block(task: BlockTask) -> Result:
+def _finish_row_block(task: BlockTask, opened: Opened) -> Result:
     output = task.output
     if task.placed and output and output.intact(task.row_block):
         return Result(task, 0.0)
-    films = opened(task.store, task.name, task.identity)
+    films = opened.films(task.store, task.name, task.identity)
     found = cells(films.stored, task.row_block, fresh=task.fresh, compute=task.compute)
     result = Result(task, 0.0, pairs_computed=found.pairs_computed, damaged=len(found.damaged))
     if not task.compute and found.lacking:
@@ -199,25 +197,16 @@ def _finish_row_block(task: BlockTask) -> Result:
             f"{task.store}: {task.name}: {found.lacking[0]}; run without --export-only to compute "
             "it again"
         )
+    store_computed(films.stored, found)
     if output is None:
-        store_computed(films.stored, found)
         return result
     lines = list(rows(films, found, task.min_similarity))
-    pairs = sum(row.n_pairs for row in lines)
-    as_before = output.publish(task.row_block, sum(row.length for row in lines), pairs)
-    # Between telling one's length and asking for those of the row-blocks above, which other workers
-    # are at, so that nobody waits; and before the text, which says that its numbers are stored.
-    store_computed(films.stored, found)
     del found  # As large as the text to come.
-    if not as_before:
+    pairs = sum(row.n_pairs for row in lines)
+    if not output.publish(task.row_block, sum(row.length for row in lines), pairs):
         return replace(result, again=True)
-    offset = output.offset(task.row_block, _PATIENCE, _parent_alive())
+    offset = output.offset(task.row_block)
     if offset is None:
         return replace(result, again=True)
     output.place(task.row_block, offset, (row.text(films) for row in lines), pairs)
     return replace(result, pairs_exported=pairs)
-
-
-def _parent_alive() -> Callable[[], bool]:
-    parent = os.getppid()
-    return lambda: os.getppid() == parent

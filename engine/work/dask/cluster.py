@@ -1,41 +1,48 @@
 """Row-blocks on a Dask cluster: look at every machine before anything starts, then perform.
 
-joblib's Dask backend carries the tasks, which are names and numbers; workers read vectors from
-the store and write chunks into it. A worker that dies costs its tasks a second start on another:
-that is what Dask does. What Dask cannot know is checked here: that every worker sees the very
-store that the client sees, and would compute what the client would.
+Tasks are names and numbers; workers read vectors from the store and write chunks into it, and a
+few tasks are under way for each thread. A worker that dies costs its tasks a second start on
+another: that is what Dask does. What Dask cannot know is checked here: that every worker sees the
+very store that the client sees, and would compute what the client would.
 """
 
 import time
 from collections.abc import Iterable, Iterator
+from concurrent.futures import CancelledError
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 from uuid import uuid4
 
-import joblib
+from distributed import as_completed
 
 from engine.errors import ClusterError
 from engine.progress import Progress
 from engine.store.store import Store
 from engine.version import __version__
-from engine.work.dask.backend import ClusterBackend, closed
-from engine.work.dask.connection import connection, told
+from engine.work.dask.connection import NoWorkerError, connection, told
 from engine.work.dask.worker import Site, look, perform_for, site
 from engine.work.tasks import BlockTask, Result
 
-_WORKER_SECONDS = 5
-"""How long the first worker may take to appear."""
+_WORKER_SECONDS = 5.0
+"""How long the first worker may take to appear, unless the run says otherwise."""
 _BUSY_SECONDS = 60
 """How long the last tasks of an earlier run may take to end."""
-_ALONE_SECONDS = 60
+_ALONE_SECONDS = 60.0
 """How long the cluster may be without any worker while there are tasks."""
 _POLL_SECONDS = 0.2
+_WAIT_SECONDS = 0.01
+_WATCH_SECONDS = 2
+_TASKS_PER_THREAD = 4
+"""Under way; some row-blocks take less time than sending one."""
 _NOTE = "seen"
 
 
 @contextmanager
-def connected(address: str, store: Store, progress: Progress) -> Iterator["Cluster"]:
+def connected(
+    address: str, store: Store, progress: Progress, wait_for_workers: float | None = None
+) -> Iterator["Cluster"]:
     """Connect to a cluster, and see to it that all of it is fit for a run on a store.
 
     Parameters
@@ -46,15 +53,21 @@ def connected(address: str, store: Store, progress: Progress) -> Iterator["Clust
         The store, made already; every worker must see it.
     progress
         Is told of workers of another CPU kind.
+    wait_for_workers
+        Seconds that the first worker may take to appear; 5 by default. Later the cluster may be
+        without any for as long, and for a minute at least.
 
     Raises
     ------
     ClusterError
         When there is no scheduler or no worker, or one of them is not fit.
     """
+    seconds = _WORKER_SECONDS if wait_for_workers is None else wait_for_workers
     with connection(address) as client:
-        cluster = Cluster(address, client, progress)
+        cluster = Cluster(address, client, progress, max(seconds, _ALONE_SECONDS))
         with told(address):
+            cluster.check_scheduler()
+            cluster.wait_for_worker(seconds)
             cluster.check(store)
         yield cluster
 
@@ -67,6 +80,8 @@ class Cluster:
     """Of the scheduler."""
     client: Any
     progress: Progress
+    alone_seconds: float
+    """How long it may be without any worker while there are tasks."""
     _mentioned: set[str] = field(default_factory=lambda: {site().machine})
 
     def perform_all(self, tasks: Iterable[BlockTask]) -> Iterator[Result]:
@@ -87,28 +102,50 @@ class Cluster:
         ClusterError
             When the scheduler or all workers are gone, or a task killed one worker after another.
         """
-        parallel = joblib.Parallel(
-            backend=ClusterBackend(self.client, _ALONE_SECONDS),
-            return_as="generator_unordered",
-            batch_size="auto",  # Some row-blocks take less time than sending one.
-            pre_dispatch="4*n_jobs",
-        )
-        calls = (joblib.delayed(perform_for)(site(), task) for task in tasks)
-        with told(self.address), closed(parallel(calls)) as results:
-            for result, there in results:
+        waiting = iter(tasks)
+        completed = as_completed(loop=self.client.loop, with_results=True)
+        with told(self.address):
+            while True:
+                room = _TASKS_PER_THREAD * self._n_threads() - completed.count()
+                for task in islice(waiting, max(1, room)):
+                    completed.add(self.client.submit(perform_for, site(), task, pure=False))
+                if not completed.count():
+                    return
+                self._wait(completed)
+                _, found = next(completed)
+                if isinstance(found, CancelledError):
+                    raise found
+                result, there = found
                 self._mention(there)
                 yield result
 
+    def _n_threads(self) -> int:
+        return sum(self.client.ncores().values())
+
+    def _wait(self, completed: Any) -> None:
+        """Wait until a task is completed, as long as there is somebody to complete it."""
+        seen = looked = time.monotonic()
+        while not completed.has_ready():
+            time.sleep(_WAIT_SECONDS)
+            now = time.monotonic()
+            if now - looked < _WATCH_SECONDS:
+                continue
+            looked = now
+            if self.client.status != "running":  # It would try to come back for long.
+                raise CancelledError
+            if self._n_threads():
+                seen = now
+            elif now - seen > self.alone_seconds:
+                raise NoWorkerError(f"{self.alone_seconds:g}")
+
     def check(self, store: Store) -> None:
-        """See to it that the scheduler and every worker are fit for a run on a store.
+        """See to it that every worker is fit for a run on a store.
 
         Raises
         ------
         ClusterError
             When one is not, or is at work on the store for an earlier run and does not end.
         """
-        self._check_scheduler()
-        self.client.wait_for_workers(1, timeout=_WORKER_SECONDS)
         note = f"{_NOTE}-{uuid4().hex}"
         end = time.monotonic() + _BUSY_SECONDS
         store.write_note(note)
@@ -123,7 +160,15 @@ class Cluster:
         finally:
             store.delete_notes(_NOTE)
 
-    def _check_scheduler(self) -> None:
+    def wait_for_worker(self, seconds: float) -> None:
+        """Wait until there is a worker."""
+        try:
+            self.client.wait_for_workers(1, timeout=seconds or _WAIT_SECONDS)  # 0: for ever
+        except TimeoutError:
+            raise NoWorkerError(f"{seconds:g}") from None
+
+    def check_scheduler(self) -> None:
+        """See to it that the scheduler is fit for a run."""
         # It takes tasks apart, for which it needs the classes they are made of.
         try:
             difference = self.client.run_on_scheduler(site).difference(site())

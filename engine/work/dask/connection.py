@@ -12,11 +12,14 @@ from distributed import Client, KilledWorker, Security
 from distributed.core import connect
 
 from engine.errors import ClusterError
-from engine.work.dask.backend import NoWorkerLeftError
 
 _CONNECT_SECONDS = 5
 _CLOSE_SECONDS = 2
 _LOGGERS = ("distributed", "distributed.client", "tornado.application")
+
+
+class NoWorkerError(Exception):
+    """For so many seconds there has been nobody to perform the tasks."""
 
 
 @contextmanager
@@ -91,13 +94,13 @@ def told(address: str) -> Iterator[None]:
     except KilledWorker as error:
         raise ClusterError(
             f"{error.last_worker.address}: the worker died over a row-block, as "
-            f"{error.allowed_failures} before it, probably because memory ran out; {left} with "
+            f"{error.allowed_failures} before it, perhaps because memory ran out; {left} with "
             "more memory for each worker"
         ) from error
-    except (TimeoutError, NoWorkerLeftError) as error:
+    except NoWorkerError as error:
         raise ClusterError(
-            f"{address}: the scheduler has no worker; start some (dask worker {address}); {left} "
-            "then"
+            f"{address}: the scheduler has had no worker for {error} s; start some (dask worker "
+            f"{address}), or wait longer with --wait-for-workers; {left} then"
         ) from error
     except (CancelledError, OSError) as error:
         raise ClusterError(

@@ -14,10 +14,12 @@ from engine.errors import ClusterError, StoreError
 from engine.store.store import Store
 from engine.triangle.blas import machine
 from engine.version import __version__
-from engine.work.tasks import BlockTask, Result, perform
+from engine.work.tasks import BlockTask, Result, performer
 
 _at_work: Counter[str] = Counter()
 """Tasks that this process is performing now, by store."""
+perform = performer()
+"""Keeps the decade it was at last: a worker lives for as long as its cluster."""
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,72 @@
+"""What the workers of the tests do; a module of its own, so that they have little to import."""
+
+import os
+import time
+from collections.abc import Callable
+
+
+def squarer() -> Callable[[int], int]:
+    return lambda task: task * task
+
+
+def of_process() -> Callable[[int], tuple[int, int]]:
+    """The number of the process, and how many tasks it has done."""
+    done: list[int] = []
+
+    def perform(task: int) -> tuple[int, int]:
+        time.sleep(0.02)
+        done.append(task)
+        return os.getpid(), len(done)
+
+    return perform
+
+
+def blas_threads() -> Callable[[int], list[int]]:
+    import numpy as np
+    from threadpoolctl import threadpool_info
+
+    def perform(task: int) -> list[int]:
+        np.ones((2, 2)) @ np.ones((2, 2))
+        return [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"]
+
+    return perform
+
+
+def speaker() -> Callable[[int], int]:
+    def perform(task: int) -> int:
+        print("to stdout")
+        os.write(1, b"to the descriptor of stdout\n")
+        return task
+
+    return perform
+
+
+def fails_at_three() -> Callable[[int], int]:
+    def perform(task: int) -> int:
+        if task == 3:
+            raise ArithmeticError("three")
+        return task
+
+    return perform
+
+
+def dies_when_told() -> Callable[[int | tuple[str, int]], int]:
+    """Dies of the task ``("exit", status)`` or ``("signal", number)``."""
+
+    def perform(task: int | tuple[str, int]) -> int:
+        if isinstance(task, int):
+            return task
+        if task[0] == "exit":
+            os._exit(task[1])
+        os.kill(os.getpid(), task[1])
+        return 0
+
+    return perform
+
+
+def stays_from_three() -> Callable[[int], int]:
+    def perform(task: int) -> int:
+        time.sleep(0.01 if task < 3 else 600)
+        return task
+
+    return perform
