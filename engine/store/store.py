@@ -91,6 +91,8 @@ class Store:
             return True
         if found is None and not self._occupied():
             return False
+        if self._values.get("zarr.json") != found:
+            return self.exists()  # A run has made it just now.
         raise StoreError(
             f"{self.location}: is not empty, and nothing proves that it is a store of this engine; "
             "nothing was changed: choose another --store"
