@@ -1,8 +1,8 @@
 """Similarities of every pair of films: parallel, resumable, exact to the byte."""
 
-from engine.batch.job import DecadeSummary
-from engine.batch.run import Summary, run
+from engine.batch.run import run
 from engine.batch.status import DecadeStatus, Status, status
+from engine.batch.summary import DecadeSummary, Summary
 from engine.batch.verify import verify
 from engine.errors import EngineError, NotComputedError, NotFoundError
 from engine.progress import Progress

@@ -58,3 +58,8 @@ def shown(text: str, limit: int = 60) -> str:
         return escaped
     half = (limit - 1) // 2
     return f"{escaped[:half]}…{escaped[-half:]}"
+
+
+def reason(error: OSError, place: object) -> str:
+    """Make a sentence of what the system says: of the file that it names, or else of `place`."""
+    return f"{error.filename or place}: {error.strerror or error}"

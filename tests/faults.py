@@ -414,7 +414,7 @@ def _prepare(
     if path is not None:
         os.environ["PATH"] = path
     import engine.batch.cost
-    import engine.batch.job
+    import engine.batch.notices
     import engine.batch.run
     import engine.work.tasks
 
@@ -423,7 +423,7 @@ def _prepare(
     if eager:
         mock.patch.object(engine.batch.cost, "_START_SECONDS", 1e-9).start()
     if machine:
-        for module in (engine.batch.job, engine.work.tasks):
+        for module in (engine.batch.notices, engine.work.tasks):
             mock.patch.object(module, "machine", return_value=machine).start()
     if file_size:
         resource.setrlimit(resource.RLIMIT_FSIZE, (file_size, file_size))

@@ -5,48 +5,26 @@ what is missing; when something was lost on the way (a worker was killed, a stor
 damaged), the next round looks again.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
-from pathlib import Path
+from itertools import chain
 
+from engine.batch import notices
 from engine.batch.cost import worth
-from engine.batch.notices import notices
 from engine.batch.plan import DecadeState, Settings, contradiction, look
 from engine.batch.preflight import check_output, short_of_space
+from engine.batch.summary import DecadeSummary
 from engine.data_folder import DataFolder, DecadeName
-from engine.errors import DamagedError, EngineError, WorkersDiedError
+from engine.errors import DamagedError, EngineError, WorkersDiedError, reason
+from engine.legacy_json.finalize import finalize
 from engine.progress import Progress
-from engine.store.record import Export, Record
+from engine.store.record import Record
 from engine.store.store import Store
-from engine.triangle.blas import machine
 from engine.work.pool import WorkerDiedError, Workers
 from engine.work.tasks import BlockTask, ReadTask, Result, performer
 
 _MOST_DEATHS = 3
 _MOST_REREADS = 2
-
-
-@dataclass
-class DecadeSummary:
-    """What a run did for one decade."""
-
-    name: DecadeName
-    n_films: int = 0
-    n_pairs: int = 0
-    pairs_computed: int = 0
-    """Computed by this run."""
-    pairs_resumed: int = 0
-    """Found in the store when the run began."""
-    pairs_exported: int = 0
-    """Written to the output by this run."""
-    up_to_date: bool = False
-    """There was nothing to do."""
-    output_bytes: int | None = None
-    """Size of the JSON; None when there is none."""
-    seconds: float = 0.0
-    """Wall time of the workers, summed."""
-    error: str | None = None
-    """Why it is not finished, in one sentence."""
 
 
 @dataclass
@@ -98,9 +76,12 @@ class Job:
         if self.rounds == 0:
             if error := contradiction(states):
                 raise EngineError(error)
-            self._say_settings(states)
-            if self.compute:
-                self._say_notes(states)
+            said = chain(
+                notices.settings_taken(states, self.settings),
+                notices.lost(states, self.store.location) if self.compute else (),
+            )
+            for sentence in said:
+                self.progress.message(sentence)
         self.states = {state.name: state for state in states}
         for state in states:
             self._judge(state)
@@ -133,7 +114,7 @@ class Job:
                     "written again"
                 )
         except OSError as error:
-            self._fail(name, _reason(error, Path(self.store.location)))
+            self._fail(name, reason(error, self.store.location))
             return
         if state.record:
             self._introduce(state, state.record)
@@ -141,51 +122,16 @@ class Job:
             lost = state.pairs_stored - summary.pairs_resumed - summary.pairs_computed
             summary.pairs_computed += max(0, lost)
 
-    def _say_settings(self, states: Iterable[DecadeState]) -> None:
-        """Say which settings are taken from the store though nobody asked for them."""
-        taken: dict[str, list[DecadeState]] = {}
-        for state in states:
-            options = []
-            if self.settings.kernel is None and state.kernel != "dot":
-                options.append(f"--kernel {state.kernel}")
-            if self.settings.normalize is None and state.normalize:
-                options.append("--normalize")
-            if options:
-                taken.setdefault(" ".join(options), []).append(state)
-        for words, those in taken.items():
-            self.progress.message(f"{_names(those)}: with {words}, as the store has it")
-
-    def _say_notes(self, states: Iterable[DecadeState]) -> None:
-        """Say what does not count any more; of a store of an older format in one sentence."""
-        of_old_format = [state for state in states if state.old_format]
-        for state in states:
-            if state.note and state not in of_old_format[1:]:
-                more = of_old_format[1:] if state.old_format else []
-                others = f" (as were {len(more)} more decades)" if more else ""
-                what = (
-                    "it is read and computed again" if state.obsolete else "its input is read again"
-                )
-                self.progress.message(f"{state.note}{others}: {what}")
-            if n := state.damaged_checksums:
-                self.progress.message(
-                    f"{self.store.location}: {state.name}: the checksums of {n} "
-                    f"row-block{'s' if n > 1 else ''} are damaged: computed again"
-                )
-
     def _introduce(self, state: DecadeState, record: Record) -> None:
         summary = self.summaries[state.name]
         summary.n_films, summary.n_pairs = record.n_films, record.grid.n_pairs
         if summary.up_to_date or state.name in self.introduced:
             return
         self.introduced.add(state.name)
-        for notice in notices(state.name, record):
-            self.progress.message(notice)
-        if state.chunks and state.missing and record.machine != (here := machine()):
-            self.progress.message(
-                f"{state.name}: was begun with {record.machine} and goes on with {here}, which "
-                "may round the last digit of a similarity differently; to have all from one, "
-                f"add --restart --approach {state.name.approach} --decade {state.name.decade}"
-            )
+        for sentence in chain(
+            notices.of_vectors(state.name, record), notices.another_machine(state, record)
+        ):
+            self.progress.message(sentence)
 
     def _fail(self, name: DecadeName, error: str, details: str = "") -> None:
         if not self.summaries[name].error:
@@ -228,7 +174,7 @@ class Job:
             try:
                 state = self._take(self.states[name], result.record)
             except OSError as error:
-                self._fail(name, _reason(error, Path(self.store.location)))
+                self._fail(name, reason(error, self.store.location))
                 continue
             assert state.record is not None
             self.states[name] = state
@@ -276,7 +222,7 @@ class Job:
             try:
                 found = self._tasks(state, export=self.export)
             except OSError as error:
-                self._fail(state.name, _reason(error, state.output))
+                self._fail(state.name, reason(error, state.output))
                 continue
             tasks += found
             self.outstanding[state.name] = len(found)
@@ -373,18 +319,14 @@ class Job:
             return
         partial = state.partial(self.settings)
         try:
-            finished = partial.finish()
-            if finished is None:
-                self.again = True
-                return
-            found, pairs = finished
-            export = Export(found.st_size, found.st_mtime_ns, self.settings.min_similarity, pairs)
-            self.store.write_record(name, replace(state.record, export=export))
-            partial.appear()
+            record = finalize(partial, self.store, name, state.record, self.settings.min_similarity)
         except OSError as error:
-            self._fail(name, _reason(error, state.output))
+            self._fail(name, reason(error, state.output))
             return
-        self.summaries[name].output_bytes = found.st_size
+        if record is None or record.export is None:
+            self.again = True
+            return
+        self.summaries[name].output_bytes = record.export.size
 
     def _go_on_after(self, death: WorkerDiedError) -> None:
         self.deaths += 1
@@ -397,13 +339,3 @@ class Job:
         self.n_workers = max(1, self.n_workers - 1)
         self.progress.message(f"a worker process {death}; going on with {self.n_workers}")
         self.again = True
-
-
-def _names(states: Sequence[DecadeState]) -> str:
-    """Name the first of some decades, and say how many more there are."""
-    more = f" and {len(states) - 1} more" if len(states) > 1 else ""
-    return f"{states[0].name}{more}"
-
-
-def _reason(error: OSError, path: Path) -> str:
-    return f"{error.filename or path}: {error.strerror or error}"

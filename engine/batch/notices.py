@@ -1,14 +1,56 @@
-"""What is worth knowing of a decade and stops nothing, a sentence each."""
+"""What is worth knowing of the decades of a run and stops nothing, a sentence each."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
+from engine.batch.plan import DecadeState, Settings
 from engine.data_folder import DecadeName
 from engine.store.record import Record
+from engine.triangle.blas import machine
 from engine.triangle.kernel import THREADED_ABOVE
 from engine.work.tasks import NORM_TOLERANCE
 
 
-def notices(name: DecadeName, record: Record) -> Iterator[str]:
+def settings_taken(states: Iterable[DecadeState], asked: Settings) -> Iterator[str]:
+    """Say which settings are taken from the store though nobody asked for them."""
+    taken: dict[str, list[DecadeState]] = {}
+    for state in states:
+        options = []
+        if asked.kernel is None and state.kernel != "dot":
+            options.append(f"--kernel {state.kernel}")
+        if asked.normalize is None and state.normalize:
+            options.append("--normalize")
+        if options:
+            taken.setdefault(" ".join(options), []).append(state)
+    for words, those in taken.items():
+        yield f"{_names(those)}: with {words}, as the store has it"
+
+
+def lost(states: Iterable[DecadeState], store: str) -> Iterator[str]:
+    """Say what does not count any more; of a store of an older format in one sentence."""
+    old = [state for state in states if state.old_format]
+    for state in states:
+        if state.note and state not in old[1:]:
+            more = f" (as were {len(old) - 1} more decades)" if state in old and old[1:] else ""
+            again = "it is read and computed again" if state.obsolete else "its input is read again"
+            yield f"{state.note}{more}: {again}"
+        if n := state.damaged_checksums:
+            yield (
+                f"{store}: {state.name}: the checksums of {n} row-block{'s' if n > 1 else ''} are "
+                "damaged: computed again"
+            )
+
+
+def another_machine(state: DecadeState, record: Record) -> Iterator[str]:
+    """Say that the rest of a decade is computed by another kind of CPU or BLAS."""
+    if state.chunks and state.missing and record.machine != (here := machine()):
+        yield (
+            f"{state.name}: was begun with {record.machine} and goes on with {here}, which may "
+            "round the last digit of a similarity differently; to have all from one, add --restart "
+            f"--approach {state.name.approach} --decade {state.name.decade}"
+        )
+
+
+def of_vectors(name: DecadeName, record: Record) -> Iterator[str]:
     """Say what a person may not expect of the vectors of a decade."""
     if record.n_off_norm:
         habit = "were scaled to unit length" if record.normalize else "are used as they are"
@@ -23,3 +65,9 @@ def notices(name: DecadeName, record: Record) -> Iterator[str]:
             "may divide a product among its threads and then rounds differently: these are the "
             "values of one thread, and a notebook's may differ in the last digits"
         )
+
+
+def _names(states: Sequence[DecadeState]) -> str:
+    """Name the first of some decades, and say how many more there are."""
+    more = f" and {len(states) - 1} more" if len(states) > 1 else ""
+    return f"{states[0].name}{more}"

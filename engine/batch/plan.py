@@ -12,7 +12,8 @@ from pathlib import Path
 
 from engine.data_folder import DataFolder, DecadeName
 from engine.embeddings.reading import fingerprint, is_there
-from engine.errors import DamagedError, InputError, OldFormatError, StoreError
+from engine.errors import DamagedError, InputError, OldFormatError, StoreError, reason
+from engine.legacy_json import finalize
 from engine.legacy_json.output import PartialOutput
 from engine.store.record import Record
 from engine.store.store import Store
@@ -207,8 +208,7 @@ def _look(
     except (InputError, StoreError) as error:
         return replace(state, error=str(error))
     except OSError as error:
-        where = error.filename or store.location
-        return replace(state, error=f"{where}: {error.strerror or error} ({name})")
+        return replace(state, error=f"{reason(error, store.location)} ({name})")
     except MemoryError:
         return replace(state, error=f"{name}: not enough memory to look at what is stored")
 
@@ -250,7 +250,9 @@ def _read(
         )
     judged = replace(
         judged,
-        exported=_is_exported(state.output, record, settings),
+        exported=record.export is not None
+        and record.export.min_similarity == settings.min_similarity
+        and finalize.is_there(state.output, record.export),
         damaged_metadata=tuple(store.damaged_metadata(record)),
     )
     if proof and not judged.exported:  # What is finished has no use for its vectors.
@@ -289,14 +291,3 @@ def contradiction(states: Iterable[DecadeState]) -> str:
         f"{against[0].conflict} for {decades}: leave the option out to keep that, or add --restart "
         f"to delete {deleted} and compute anew"
     )
-
-
-def _is_exported(output: Path, record: Record, settings: Settings) -> bool:
-    export = record.export
-    if export is None or export.min_similarity != settings.min_similarity:
-        return False
-    try:
-        found = output.stat()
-    except OSError:
-        return False
-    return (found.st_size, found.st_mtime_ns) == (export.size, export.mtime_ns)

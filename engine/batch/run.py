@@ -4,14 +4,14 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from engine.arguments import Count, Names, Number, Years, read_arguments
 from engine.batch.choice import choose
-from engine.batch.job import DecadeSummary, Job
+from engine.batch.job import Job
 from engine.batch.plan import Settings
 from engine.batch.preflight import check_output
+from engine.batch.summary import DecadeSummary, Summary
 from engine.data_folder import DataFolder, DecadeName
 from engine.embeddings.reading import is_there
 from engine.errors import EngineError, InputError
@@ -22,24 +22,6 @@ from engine.store.store import Store
 from engine.triangle.kernel import KernelName
 from engine.work.pool import Workers, cpus
 from engine.work.tasks import BlockTask, Result
-
-
-@dataclass(frozen=True)
-class Summary:
-    """What a run did."""
-
-    decades: list[DecadeSummary]
-    seconds: float
-    """Wall time of the whole run."""
-    min_similarity: float | None = None
-    """Pairs below were left out of the outputs; None: every pair is in them."""
-    errors: list[str] = field(default_factory=list)
-    """Why the folder of an approach could not be used, a sentence for each."""
-
-    @property
-    def ok(self) -> bool:
-        """Whether every decade is finished, and no folder had to be left out."""
-        return not self.errors and all(decade.error is None for decade in self.decades)
 
 
 def run(

@@ -18,7 +18,15 @@ from engine.batch.choice import choose
 from engine.batch.cost import worth
 from engine.data_folder import DataFolder, DecadeName
 from engine.embeddings.reading import fingerprint
-from engine.errors import DamagedError, EngineError, InputError, StoreError, WorkersDiedError
+from engine.errors import (
+    DamagedError,
+    EngineError,
+    InputError,
+    StoreError,
+    WorkersDiedError,
+    reason,
+)
+from engine.legacy_json import finalize
 from engine.legacy_json.output import checksum
 from engine.progress import Progress
 from engine.store.lock import holder
@@ -80,7 +88,7 @@ def examine(task: VerifyTask, opened: Opened | None = None) -> Verified:
     except (DamagedError, EngineError) as error:
         return Verified(task, (f"{place}: {error}",))
     except OSError as error:
-        return Verified(task, (f"{error.filename or place}: {error.strerror or error}",))
+        return Verified(task, (reason(error, place),))
     return Verified(task, length=length, checksum=found_checksum)
 
 
@@ -241,19 +249,7 @@ def _judge_output(decade: _Decade, output: Path) -> None:
         return  # There is nothing to compare it with.
     found = list(_output(output, record, decade.verified))
     decade.problems += found
-    decade.lacks |= bool(found) and not _is_exported(output, record)
-
-
-def _is_exported(output: Path, record: Record) -> bool:
-    try:
-        found = output.stat()
-    except OSError:
-        return False
-    export = record.export
-    return export is not None and (found.st_size, found.st_mtime_ns) == (
-        export.size,
-        export.mtime_ns,
-    )
+    decade.lacks |= bool(found) and not finalize.is_there(output, record.export)
 
 
 def _output(output: Path, record: Record, verified: list[Verified]) -> Iterator[str]:
@@ -285,4 +281,4 @@ def _output(output: Path, record: Record, verified: list[Verified]) -> Iterator[
         if ends != b"{}":
             yield f"{output}: begins with {ends[:1]!r} and ends with {ends[1:]!r}, not with braces"
     except OSError as error:
-        yield f"{output}: {error.strerror or error}"
+        yield reason(error, output)

@@ -5,13 +5,14 @@ known as soon as all row-blocks before it have *published* the length of theirs,
 when its numbers are stored and formatted, before its text is put together. Row-blocks are begun in
 order, so whoever waits for the length of one waits for a worker that is at it.
 
-Beside ``.{name}.partial``, the text, lies ``.{name}.lengths``: what the text is made from, and for
-each row-block the length of its text and, once it is in place, its CRC-32C. Both are hidden and
-belong together; the final name appears by rename when every row-block is in place. A killed
-export goes on from there: what matches its checksum is not written again.
+Beside ``.{name}.{identity}.partial``, the text, lies ``.{name}.{identity}.lengths``: what the text
+is made from, and for each row-block the length of its text and, once it is in place, its CRC-32C.
+Both are hidden and belong together; the final name appears by rename when every row-block is in
+place. A killed export goes on from there: what matches its checksum is not written again.
 """
 
 import errno
+import glob
 import os
 import struct
 import time
@@ -57,12 +58,17 @@ class PartialOutput:
     @property
     def text(self) -> Path:
         """The unfinished text."""
-        return self.final.with_name(f".{self.final.name}.partial")
+        return self._beside("partial")
 
     @property
     def lengths(self) -> Path:
         """What is known of the row-blocks of the text."""
-        return self.final.with_name(f".{self.final.name}.lengths")
+        return self._beside("lengths")
+
+    def _beside(self, what: str) -> Path:
+        # Named after what it is made from: a worker of an earlier run, which nobody knows of any
+        # more, may still write to the text that was made from something else.
+        return self.final.with_name(f".{self.final.name}.{self.identity[:16]}.{what}")
 
     def prepare(self) -> list[bool]:
         """Go on with what an earlier run left, if it was made from the same; else begin.
@@ -73,9 +79,9 @@ class PartialOutput:
             As from `placed`.
         """
         slots = self._left()
+        self._discard(keep=slots is not None)
         if slots is None:
             self.final.parent.mkdir(parents=True, exist_ok=True)
-            self.discard()
             self.text.touch()
             self.lengths.write_bytes(self.identity.encode() + bytes(self.n_row_blocks * _SLOT_SIZE))
             return [False] * self.n_row_blocks
@@ -94,13 +100,14 @@ class PartialOutput:
     def _left(self) -> list[tuple[int, int, int]] | None:
         """What an earlier run left, if it was made from the same."""
         try:
-            content = self.lengths.read_bytes()
+            # What is no file may be a pipe, which would wait for its writer.
+            content = self.lengths.read_bytes() if self.lengths.is_file() else b""
         except FileNotFoundError:
             return None
         if (
             len(content) != _HEADER + self.n_row_blocks * _SLOT_SIZE
             or content[:_HEADER] != self.identity.encode()
-            or not self.text.exists()
+            or not self.text.is_file()
         ):
             return None
         return [
@@ -109,9 +116,16 @@ class PartialOutput:
         ]
 
     def discard(self) -> None:
-        """Delete what is unfinished."""
-        self.lengths.unlink(missing_ok=True)
-        self.text.unlink(missing_ok=True)
+        """Delete what is unfinished, whatever it was made from."""
+        self._discard(keep=False)
+
+    def _discard(self, *, keep: bool) -> None:
+        mine = (self.lengths, self.text) if keep else ()
+        for what in ("lengths", "partial"):
+            # Without the middle those of earlier versions, which did not name what they were of.
+            for path in self.final.parent.glob(f".{glob.escape(self.final.name)}*.{what}"):
+                if path not in mine:
+                    path.unlink(missing_ok=True)
 
     def _slots(self) -> list[tuple[int, int, int]]:
         slots = self._left()

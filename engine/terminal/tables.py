@@ -3,9 +3,8 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-from engine.batch.job import DecadeSummary
-from engine.batch.run import Summary
 from engine.batch.status import DecadeStatus, Status
+from engine.batch.summary import DecadeSummary, Summary
 from engine.errors import shown
 from engine.listing import not_read
 

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from engine.data_folder import DecadeName
 from engine.embeddings.reading import read_embeddings
-from engine.errors import DamagedError, EngineError, InputError, shown
+from engine.errors import DamagedError, EngineError, InputError, reason, shown
 from engine.legacy_json.output import PartialOutput
 from engine.store.arrays import ids_sha256, vectors_sha256
 from engine.store.record import Record
@@ -112,8 +112,7 @@ def perform(task: ReadTask | BlockTask, opened: Opened | None = None) -> Result:
     except DamagedError as error:
         result = _failed(task, f"{task.store}: {task.name}: {error}", reread=True)
     except OSError as error:
-        path = error.filename or task.store
-        result = _failed(task, f"{path}: {error.strerror or error} ({task.name})")
+        result = _failed(task, f"{reason(error, task.store)} ({task.name})")
     except MemoryError:
         result = _failed(task, f"{task.name}: not enough memory; use fewer --workers")
     if result.error and isinstance(task, BlockTask) and task.output:
