@@ -21,7 +21,7 @@ from engine.store.record import Record
 from engine.store.store import Store
 from engine.triangle.blas import one_blas_thread
 from engine.work.pool import cpus, no_worker_left, perform_all, worth
-from engine.work.row_block import cells, opened, rows
+from engine.work.row_block import block_text, cells, opened
 
 _SECONDS_PER_PAIR = 100e-9
 
@@ -65,16 +65,14 @@ def examine(task: VerifyTask) -> Verified:
             )
             if problems:
                 return Verified(task, problems)
-            length = found_checksum = 0
-            for row in rows(films, found, task.min_similarity):
-                text = row.text(films)
-                length += len(text)
-                found_checksum = google_crc32c.extend(found_checksum, text)
+            text, found_checksum = block_text(films, found, task.min_similarity), 0
+            for piece in text.pieces():
+                found_checksum = google_crc32c.extend(found_checksum, piece)
     except (DamagedError, EngineError) as error:
         return Verified(task, (f"{place}: {error}",))
     except OSError as error:
         return Verified(task, (f"{error.filename or place}: {error.strerror or error}",))
-    return Verified(task, (), length, found_checksum)
+    return Verified(task, (), text.length, found_checksum)
 
 
 def verify(

@@ -27,7 +27,7 @@ from engine.store.record import Record
 from engine.store.store import Store
 from engine.triangle.blas import machine, one_blas_thread
 from engine.triangle.kernel import KernelName
-from engine.work.row_block import cells, opened, rows, store_computed
+from engine.work.row_block import block_text, cells, opened, store_computed
 
 NORM_TOLERANCE = 1e-3
 _LEAST_SQUARE = 1e-280
@@ -187,20 +187,18 @@ def _finish_row_block(task: BlockTask) -> Result:
     if output is None:
         store_computed(films.stored, found)
         return result
-    lines = list(rows(films, found, task.min_similarity))
-    pairs = sum(row.n_pairs for row in lines)
-    as_before = output.publish(task.row_block, sum(row.length for row in lines), pairs)
+    text = block_text(films, found, task.min_similarity)
+    as_before = output.publish(task.row_block, text.length, text.n_pairs)
     # Between telling one's length and asking for those of the row-blocks above, which other workers
     # are at, so that nobody waits; and before the text, which says that its numbers are stored.
     store_computed(films.stored, found)
-    del found  # As large as the text to come.
     if not as_before:
         return replace(result, again=True)
     offset = output.offset(task.row_block, _PATIENCE, _parent_alive())
     if offset is None:
         return replace(result, again=True)
-    output.place(task.row_block, offset, (row.text(films) for row in lines), pairs)
-    return replace(result, pairs_exported=pairs)
+    output.place(task.row_block, offset, text.pieces(), text.n_pairs)
+    return replace(result, pairs_exported=text.n_pairs)
 
 
 def _parent_alive() -> Callable[[], bool]:
