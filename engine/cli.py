@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 import engine
+from engine import native
 from engine.terminal import TerminalProgress, status_table, summary_table
 from engine.terminal.stopping import exit_deaf, stoppably
 from engine.triangle.kernel import KERNELS
@@ -98,7 +99,7 @@ def parser() -> argparse.ArgumentParser:
     loud = parser.add_mutually_exclusive_group()
     loud.add_argument("--quiet", action="store_true", help="print errors only")
     loud.add_argument("--verbose", action="store_true", help="print tracebacks, too")
-    add("--version", action="version", version=f"%(prog)s {engine.__version__}")
+    add("--version", action="version", version=f"%(prog)s {engine.__version__}, {native.in_use()}")
     return parser
 
 

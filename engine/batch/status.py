@@ -2,10 +2,11 @@
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
+from engine import native
 from engine.batch.plan import DecadeState, Settings, choose, look
 from engine.data_folder import DataFolder, DecadeName
 from engine.store.lock import holder
@@ -56,6 +57,8 @@ class Status:
     holder: str | None
     """The run that holds the store at the moment."""
     decades: list[DecadeStatus]
+    way: str = field(default_factory=native.in_use)
+    """What this machine computes with: ``"native (AVX-512)"`` or ``"Python"``, for instance."""
 
 
 def status(
