@@ -7,7 +7,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
 from types import ModuleType
@@ -15,6 +15,7 @@ from types import ModuleType
 import pytest
 from reference import expected, films, outputs, put
 
+import engine
 from engine import native
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -32,11 +33,12 @@ def reloaded() -> Iterator[None]:
         native.text.load_powers(native.powers_of_ten())
 
 
-def engine(*arguments: str | Path, **environment: str) -> str:
+def without(*arguments: str | Path) -> str:
+    """Run the command in a process that may not use the native part."""
     done = subprocess.run(
         [sys.executable, "-m", "engine", *arguments],
         cwd=ROOT,
-        env={**os.environ, **environment},
+        env={**os.environ, native.FORBID: "1"},
         capture_output=True,
         text=True,
         check=True,
@@ -44,26 +46,24 @@ def engine(*arguments: str | Path, **environment: str) -> str:
     return done.stdout
 
 
-@pytest.mark.parametrize("forbidden", ["", "1"])
-def test_the_output_is_the_same_with_and_without_the_native_part(
-    tmp_path: Path, forbidden: str
-) -> None:
+def test_the_output_is_the_same_with_and_without_the_native_part(tmp_path: Path) -> None:
     put(tmp_path, "plain", "1990", films(300, 16))
     put(tmp_path, "wide", "1990", films(40, 1040))
-    engine("--data", tmp_path, SIMILARITIES_ENGINE_PURE_PYTHON=forbidden)
+    engine.run(tmp_path, workers=1)
+    assert outputs(tmp_path) == expected(tmp_path)
+    without("--data", tmp_path, "--restart")
     assert outputs(tmp_path) == expected(tmp_path)
 
 
-def test_status_and_version_say_which_way_is_taken(tmp_path: Path) -> None:
+def test_status_and_version_say_which_way_is_taken(
+    tmp_path: Path, command: Callable[..., tuple[int, str, str]]
+) -> None:
     put(tmp_path, "plain", "1990", films(3))
-    for forbidden in ("", "1"):
-        version = engine("--version", SIMILARITIES_ENGINE_PURE_PYTHON=forbidden)
-        status = engine(
-            *("--data", tmp_path, "--status", "--json"), SIMILARITIES_ENGINE_PURE_PYTHON=forbidden
-        )
-        way = json.loads(status)["way"]
-        assert version.strip().endswith(f", {way}")
-        assert way == "Python" if forbidden or not native.text else way.startswith("native")
+    way = f"native ({'AVX' if native.dot and native.dot.LANES else 'text'}" if native.text else "P"
+    assert f", {way}" in command("--version")[1]
+    status = command("--data", tmp_path, "--status", "--json")[1]
+    assert json.loads(status)["way"].startswith(way)
+    assert json.loads(without("--data", tmp_path, "--status", "--json"))["way"] == "Python"
 
 
 def test_without_the_native_part_there_is_python(
@@ -100,10 +100,8 @@ def test_powers_of_ten_are_their_first_128_bits_rounded_up() -> None:
     found = [first * 2**64 + second for first, second in zip(*[iter(words)] * 2, strict=True)]
     wanted = []
     for k in range(-292, 325):
-        scaled = Fraction(10) ** k
-        while scaled < 2**127:
-            scaled *= 2
-        while scaled >= 2**128:
-            scaled /= 2
-        wanted.append(math.ceil(scaled))
+        exact = Fraction(10) ** k
+        size = exact.numerator.bit_length() - exact.denominator.bit_length()  # or one less
+        scaled = exact * Fraction(2) ** (128 - size)
+        wanted.append(math.ceil(scaled if scaled < 2**128 else scaled / 2))
     assert found == wanted
