@@ -1,7 +1,11 @@
 """The exact kernel: no way is taken but one that is, bit for bit, ``a @ b``."""
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,6 +20,7 @@ from engine.triangle.exact import by_products, by_vecdot, candidates, proof_film
 from engine.triangle.kernel import similarities
 
 Matrix = NDArray[np.float64]
+ROOT = Path(__file__).resolve().parents[1]
 DIMENSIONS = [0, 1, 2, 7, 15, 16, 17, 31, 32, 33, 47, 48, 49, 1000, 1024, 1040, 10_016]
 
 
@@ -124,11 +129,11 @@ def test_of_two_numbers_of_lanes_one_is_found_to_be_wrong() -> None:
     assert sum(is_proven(partial(by_products, lanes), vectors) for lanes in (16, 32)) <= 1
 
 
-@pytest.mark.parametrize("films", [31, 61, 63])
+@pytest.mark.parametrize("films", [29, 31, 61, 63])
 def test_products_that_are_not_filled_up_are_rejected_or_right(
     monkeypatch: pytest.MonkeyPatch, films: int
 ) -> None:
-    monkeypatch.setattr(exact, "_TILE_FILMS", films)
+    monkeypatch.setattr(exact, "_PRODUCT_FILMS", films)
     vectors = unit(np.random.default_rng(4), 200, 1024)
     for lanes in (16, 32):
         way = partial(by_products, lanes)
@@ -168,6 +173,47 @@ def test_the_rest_of_a_wider_matrix_is_left_as_it_is(way: str, d: int) -> None:
     assert bits(wide[:, 20:97].copy()) == bits(notebook(vectors[:40], vectors[:77], 5))
     assert (wide[:, :20] == 7).all()
     assert (wide[:, 97:] == 7).all()
+
+
+KINDS = """
+import numpy as np, sys
+from engine import native
+from engine.triangle.blas import machine, one_blas_thread
+from engine.triangle.exact import by_vecdot, proven
+with one_blas_thread():
+    for d in (16, 48, 1000, 1024):
+        vectors = np.random.default_rng(d).standard_normal((120, d))
+        way, out = proven(vectors), np.full((2, 120, 120), 7.0)
+        way(vectors, vectors, -120, out[0])
+        by_vecdot(vectors, vectors, -120, out[1])
+        assert (out[0] == out[1]).all(), d
+        name = "vecdot" if way is by_vecdot else str(way.args[0])
+        print(machine().split()[-1], native.dot.LANES if native.dot else 0, d, name)
+"""
+
+
+@pytest.mark.parametrize(
+    ("kind", "lanes"), [("Haswell", 16), ("Zen", 16), ("SkylakeX", 32), ("Nehalem", 0)]
+)
+def test_each_kind_of_openblas_has_its_way_and_one_that_is_not_known_has_vecdot(
+    kind: str, lanes: int
+) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", KINDS],
+        cwd=ROOT,
+        env={**os.environ, "OPENBLAS_CORETYPE": kind},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode < 0:
+        pytest.skip(f"this machine has not what {kind} has")
+    assert done.returncode == 0, done.stderr
+    found = [line.split() for line in done.stdout.splitlines()]
+    if found[0][0] not in (kind, {"Zen": "Haswell"}.get(kind)):
+        pytest.skip(f"this BLAS cannot do as on {kind}")
+    able = int(found[0][1]) >= max(lanes, 16)
+    assert [way for *_, way in found if able] == [str(lanes or "vecdot")] * (4 * able)
 
 
 # --- the native function by itself --------------------------------------------------------------

@@ -26,8 +26,9 @@ _TILE_BYTES = 512 * 1024
 _TILE_FILMS = 64
 _LEAST_FOR_PRODUCTS = 768
 """Numbers of a vector from which on the products of lanes win over `vecdot`."""
-_OWN, _MADE_UP = 24, 8
-"""Vectors of the proof: 32 by 31 pairs take some 0.2 ms of 1,024 numbers."""
+_PRODUCT_FILMS = 32
+"""Rows and columns of a product, all of which the proof fills, and one more."""
+_OWN_FILMS = 24
 
 
 def proven(vectors: Matrix) -> Exact:
@@ -67,23 +68,25 @@ def candidates(d: int) -> Iterator[Exact]:
 
 def proof_films(n: int) -> list[int]:
     """Choose the films whose vectors are tried: the first, the last, and some between."""
-    return sorted({round(k * (n - 1) / (_OWN - 1)) for k in range(_OWN)}) if n else []
+    return sorted({round(k * (n - 1) / (_OWN_FILMS - 1)) for k in range(_OWN_FILMS)}) if n else []
 
 
 def proof_vectors(vectors: Matrix) -> Matrix:
-    """Vectors of the proof: some of these, and some made-up ones.
+    """Vectors of the proof, some thousand pairs: some of these, and some made-up ones.
 
     Those of a decade may be so plain (a single number each, say) that every way is right.
     """
-    made_up = np.random.default_rng(0).standard_normal((_MADE_UP, vectors.shape[1]))
-    return np.concatenate([vectors[proof_films(len(vectors))], made_up])
+    own = vectors[proof_films(len(vectors))]
+    made_up = _PRODUCT_FILMS + 1 - len(own)
+    return np.concatenate(
+        [own, np.random.default_rng(0).standard_normal((made_up, vectors.shape[1]))]
+    )
 
 
 def _all_pairs(way: Exact, vectors: Matrix) -> Matrix:
-    rows = vectors[1:]  # Fewer than columns, so that neither ends where a block of pairs ends.
-    found = np.empty((len(rows), len(vectors)))
+    found = np.empty((len(vectors), len(vectors)))
     with np.errstate(over="ignore", under="ignore", invalid="ignore"):
-        way(rows, vectors, -len(rows), found)
+        way(vectors, vectors, -len(vectors), found)
     return found
 
 
@@ -109,27 +112,27 @@ def by_vecdot(rows: Matrix, columns: Matrix, diagonal: int, out: Matrix) -> None
 def by_products(lanes: int, rows: Matrix, columns: Matrix, diagonal: int, out: Matrix) -> None:
     """One matrix product a lane, for vectors of whole lanes.
 
-    All products have the same shape, that of the proof, filled up with zeros: at the edges of other
-    shapes BLAS sums in another order.
+    All products have the same shape, filled up with zeros: at the edges of others BLAS may sum in
+    another order.
     """
-    tops = range(0, len(rows), _TILE_FILMS)
-    row_lanes = [_lanes(lanes, rows[top : top + _TILE_FILMS]) for top in tops]
-    products = np.empty((lanes, _TILE_FILMS, _TILE_FILMS))
-    for left in range(0, len(columns), _TILE_FILMS):
-        tile = columns[left : left + _TILE_FILMS]
+    tops = range(0, len(rows), _PRODUCT_FILMS)
+    row_lanes = [_lanes(lanes, rows[top : top + _PRODUCT_FILMS]) for top in tops]
+    products = np.empty((lanes, _PRODUCT_FILMS, _PRODUCT_FILMS))
+    for left in range(0, len(columns), _PRODUCT_FILMS):
+        tile = columns[left : left + _PRODUCT_FILMS]
         column_lanes = _lanes(lanes, tile).transpose(0, 2, 1)
         for top, some_rows in zip(tops, row_lanes, strict=True):
             if left + len(tile) - 1 <= diagonal + top:
                 break
             np.matmul(some_rows, column_lanes, out=products)
-            place = out[top : top + _TILE_FILMS, left : left + len(tile)]
+            place = out[top : top + _PRODUCT_FILMS, left : left + len(tile)]
             place[:] = _tree(products)[: len(place), : len(tile)]
 
 
 def _lanes(lanes: int, vectors: Matrix) -> Matrix:
-    """Numbers by lane, (lanes, _TILE_FILMS, d / lanes), zeros where there are no more vectors."""
+    """Numbers by lane, (lanes, _PRODUCT_FILMS, d / lanes), zeros where there are no more vectors."""
     n, d = vectors.shape
-    found = np.zeros((lanes, _TILE_FILMS, d // lanes))
+    found = np.zeros((lanes, _PRODUCT_FILMS, d // lanes))
     found[:, :n] = vectors.reshape(n, d // lanes, lanes).transpose(2, 0, 1)
     return found
 
