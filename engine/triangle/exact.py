@@ -26,9 +26,12 @@ _TILE_BYTES = 512 * 1024
 _TILE_FILMS = 64
 _LEAST_FOR_PRODUCTS = 768
 """Numbers of a vector from which on the products of lanes win over `vecdot`."""
-_PRODUCT_FILMS = 32
-"""Rows and columns of a product, all of which the proof fills, and one more."""
+_PRODUCT_FILMS = 64
+"""Rows and columns of a product. With 32 or fewer, OpenBLAS for SkylakeX sums in another order."""
+_PROOF_FILMS = 33
+"""Vectors of a proof: some thousand pairs, and no multiple of what is computed side by side."""
 _OWN_FILMS = 24
+"""How many of them are of the decade; the others are made up."""
 
 
 def proven(vectors: Matrix) -> Exact:
@@ -44,26 +47,30 @@ def proven(vectors: Matrix) -> Exact:
     Exact
         `by_vecdot` where no other is proven.
     """
-    proof = proof_vectors(vectors)
-    expected = _all_pairs(by_vecdot, proof)
-    for way in candidates(vectors.shape[1]):
+    proofs: dict[int, tuple[Matrix, Matrix]] = {}
+    for way, n in candidates(vectors.shape[1]):
+        if n not in proofs:
+            proof = proof_vectors(vectors, n)
+            proofs[n] = proof, _all_pairs(by_vecdot, proof)
+        proof, expected = proofs[n]
         if _same_bits(_all_pairs(way, proof), expected):
             return way
     return by_vecdot
 
 
-def candidates(d: int) -> Iterator[Exact]:
-    """Ways that may be exact for vectors of `d` numbers, the fastest first."""
+def candidates(d: int) -> Iterator[tuple[Exact, int]]:
+    """Ways that may be exact for vectors of `d` numbers, the fastest first, and vectors to try."""
     if d == 0:
         return
     for lanes in (32, 16):
         if native.dot and lanes <= native.dot.LANES:
             # Past the last whole 16, numbers are fused to the sum or not: the compiler's choice.
             for fused in (False, True) if d % 16 else (False,):
-                yield partial(native.dot.dots, lanes, fused)
+                yield partial(native.dot.dots, lanes, fused), _PROOF_FILMS
     for lanes in (32, 16):
         if d >= _LEAST_FOR_PRODUCTS and d % lanes == 0:
-            yield partial(by_products, lanes)
+            # At the edges of a product it may be summed otherwise than within: it has to be full.
+            yield partial(by_products, lanes), _PRODUCT_FILMS + 1
 
 
 def proof_films(n: int) -> list[int]:
@@ -71,16 +78,14 @@ def proof_films(n: int) -> list[int]:
     return sorted({round(k * (n - 1) / (_OWN_FILMS - 1)) for k in range(_OWN_FILMS)}) if n else []
 
 
-def proof_vectors(vectors: Matrix) -> Matrix:
-    """Vectors of the proof, some thousand pairs: some of these, and some made-up ones.
+def proof_vectors(vectors: Matrix, n: int) -> Matrix:
+    """Choose the `n` vectors of a proof: some of these, and some made-up ones.
 
     Those of a decade may be so plain (a single number each, say) that every way is right.
     """
     own = vectors[proof_films(len(vectors))]
-    made_up = _PRODUCT_FILMS + 1 - len(own)
-    return np.concatenate(
-        [own, np.random.default_rng(0).standard_normal((made_up, vectors.shape[1]))]
-    )
+    made_up = np.random.default_rng(0).standard_normal((n - len(own), vectors.shape[1]))
+    return np.concatenate([own, made_up])
 
 
 def _all_pairs(way: Exact, vectors: Matrix) -> Matrix:
@@ -130,7 +135,7 @@ def by_products(lanes: int, rows: Matrix, columns: Matrix, diagonal: int, out: M
 
 
 def _lanes(lanes: int, vectors: Matrix) -> Matrix:
-    """Numbers by lane, (lanes, _PRODUCT_FILMS, d / lanes), zeros where there are no more vectors."""
+    """Numbers by lane, (lanes, _PRODUCT_FILMS, d / lanes), filled up with zeros."""
     n, d = vectors.shape
     found = np.zeros((lanes, _PRODUCT_FILMS, d // lanes))
     found[:, :n] = vectors.reshape(n, d // lanes, lanes).transpose(2, 0, 1)
