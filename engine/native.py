@@ -54,4 +54,4 @@ def in_use() -> str:
     if text is None and dot is None:
         return "Python"
     sets = {16: "AVX2", 32: "AVX-512"}
-    return f"native ({sets.get(dot.LANES if dot else 0, 'text alone')})"
+    return f"native ({sets.get(dot.LANES if dot else 0, 'text')})"
