@@ -94,9 +94,13 @@ class NativeText:
         buffer = np.empty(self._size, dtype=np.uint8)
         row = column = 0
         while row < self._n_rows:
-            length, row, column = self._write(*self._block, buffer, row, column)
-            if length:
-                yield buffer[:length].tobytes()
+            piece, row, column = self._piece(buffer, row, column)
+            if piece:
+                yield piece
+
+    def _piece(self, buffer: NDArray[np.uint8], row: int, column: int) -> tuple[bytes, int, int]:
+        length, row, column = self._write(*self._block, buffer, row, column)
+        return buffer[:length].tobytes(), row, column
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 import engine
 from engine.embeddings import reading
 from engine.legacy_json import text
+from engine.legacy_json.pairs import NativeText
 from engine.store.arrays import StoredDecade
 from engine.store.store import Store
 from engine.triangle import kernel
@@ -39,8 +40,8 @@ STAGES: dict[str, list[tuple[Any, str]]] = {
     "kernel": [(kernel, "similarities")],
     "zarr write": [(StoredDecade, "write")],
     "zarr read": [(StoredDecade, "read")],
-    "number text": [(text, "numbers_text")],
-    "assembly": [(text, "row_text")],
+    "number text": [(NativeText, "__init__"), (text, "numbers_text")],
+    "assembly": [(NativeText, "_piece"), (text, "row_text")],
     "checksum of the text": [(google_crc32c, "extend")],
     "file write": [(os, "pwrite")],
     "file sync": [(os, "fsync")],
