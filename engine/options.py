@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn, TypeVar
 
+from engine import native
 from engine.arguments import number, seconds, worker_count, year
 from engine.errors import shown
 from engine.triangle.kernel import KERNELS
@@ -170,7 +171,7 @@ def parser() -> argparse.ArgumentParser:
     instead.add_argument(
         "--version",
         action="version",
-        version=f"%(prog)s {__version__}",
+        version=f"%(prog)s {__version__}, {native.in_use()}",
         help="print the version and end",
     )
     instead.add_argument("-h", "--help", action="help", help="print this help and end")

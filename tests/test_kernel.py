@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from engine.triangle import kernel
+from engine.triangle import exact
 from engine.triangle.kernel import KernelName, similarities
 
 Matrix = NDArray[np.float64]
@@ -71,7 +71,7 @@ def test_dot_is_exact_around_the_edges_of_its_tiles(films: int) -> None:
 
 
 def test_dot_is_exact_with_tiles_of_one_film(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kernel, "_TILE_BYTES", 1)
+    monkeypatch.setattr(exact, "_TILE_BYTES", 1)
     vectors = unit(np.random.default_rng(), 40, 16)
     assert bits(similarities("dot", vectors, vectors, 0)) == bits(notebook(vectors, vectors, 0))
 

@@ -16,7 +16,7 @@ from engine.errors import EngineError
 from engine.store.arrays import StoredDecade
 from engine.store.store import Store
 from engine.triangle.blocks import Chunk
-from engine.work.row_block import Films, Opened, cells, rows, store_computed
+from engine.work.row_block import Films, Opened, block_text, cells, store_computed
 
 NAME = DecadeName("genres", "1990")
 N = 300  # two row-blocks, three chunks
@@ -142,24 +142,20 @@ def test_only_what_is_missing_is_written_and_in_one_call(
         assert calls == ([gone] if gone else [])
 
 
-@pytest.mark.parametrize("x", [None, -2.0, 0.0, 0.5, 2.0])
-def test_rows_are_the_text_of_their_pairs_and_know_its_length(
-    decade: Films, x: float | None
-) -> None:
+def test_the_text_of_a_row_block_is_that_of_its_pairs(decade: Films) -> None:
     ids = list(films(N, 3))
     vectors = np.array(list(films(N, 3).values()))
     for index, (first, last) in enumerate([(0, 256), (256, N)]):
         found = cells(decade.stored, index, fresh=False, compute=False)
-        lines = list(rows(decade, found, x))
-        texts = [line.text(decade) for line in lines]
-        assert [line.length for line in lines] == [len(text) for text in texts]
+        text = block_text(decade, found, 0.5)
+        pieces = b"".join(text.pieces())
         wanted = {
             f"{ids[i]}-{ids[j]}": float(vectors[i] @ vectors[j])
             for i, j in itertools.combinations(range(N), 2)
-            if first <= i < last and (x is None or vectors[i] @ vectors[j] >= x)
+            if first <= i < last and vectors[i] @ vectors[j] >= 0.5
         }
-        assert sum(line.n_pairs for line in lines) == len(wanted)
-        assert b"{" + b"".join(texts)[2:] + b"}" == json.dumps(wanted).encode()
+        assert (text.length, text.n_pairs) == (len(pieces), len(wanted))
+        assert b"{" + pieces[2:] + b"}" == json.dumps(wanted).encode()
 
 
 def test_a_decade_that_was_begun_again_is_not_opened_as_what_it_was(tmp_path: Path) -> None:

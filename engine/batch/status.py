@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
+from engine import native
 from engine.arguments import Names, Number, Years, read_arguments
 from engine.batch.choice import choose
 from engine.batch.plan import DecadeState, Settings, contradiction, look
@@ -62,6 +63,8 @@ class Status:
     """Why the folder of an approach cannot be used, a sentence for each."""
     unread: list[Unread] = field(default_factory=list)
     """What is not read, though it may have been meant to be."""
+    way: str = field(default_factory=native.in_use)
+    """What this machine computes with: ``"native (AVX-512)"`` or ``"Python"``, for instance."""
 
 
 def status(

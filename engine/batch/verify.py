@@ -34,7 +34,7 @@ from engine.store.record import Record
 from engine.store.store import Store
 from engine.triangle.blas import one_blas_thread
 from engine.work.pool import WorkerDiedError, Workers, cpus
-from engine.work.row_block import Opened, cells, rows
+from engine.work.row_block import Opened, block_text, cells
 
 
 @dataclass(frozen=True)
@@ -80,16 +80,14 @@ def examine(task: VerifyTask, opened: Opened | None = None) -> Verified:
             problems = tuple(f"{place}: {what}" for what in found.lacking)
             if problems:
                 return Verified(task, problems, lacks=bool(found.missing))
-            length = found_checksum = 0
-            for row in rows(films, found, task.min_similarity):
-                text = row.text(films)
-                length += len(text)
-                found_checksum = google_crc32c.extend(found_checksum, text)
+            text, found_checksum = block_text(films, found, task.min_similarity), 0
+            for piece in text.pieces():
+                found_checksum = google_crc32c.extend(found_checksum, piece)
     except (DamagedError, EngineError) as error:
         return Verified(task, (f"{place}: {error}",))
     except OSError as error:
         return Verified(task, (reason(error, place),))
-    return Verified(task, length=length, checksum=found_checksum)
+    return Verified(task, length=text.length, checksum=found_checksum)
 
 
 @dataclass

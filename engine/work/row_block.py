@@ -1,21 +1,17 @@
-"""One row-block from the store to its text: its cells, read or computed, and the rows they make.
+"""One row-block from the store to its text: its cells, read or computed, and the text they make.
 
 What is stored and intact is read; what is missing or does not match its checksum is computed, and
-stored before its text is written. A row's text comes in two steps, because the place of a text in
-the output is known only when the lengths of those before it are: the numbers are formatted first,
-which gives the length, and put together with the ids when the place is known.
+stored before its text is written.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import accumulate, compress
 
 import numpy as np
 from numpy.typing import NDArray
 
 from engine.data_folder import DecadeName
 from engine.errors import DamagedError, EngineError
-from engine.legacy_json.text import numbers_text, pair_prefix, pair_suffix, row_length, row_text
+from engine.legacy_json.pairs import BlockText, FilmTexts
 from engine.store.arrays import StoredDecade
 from engine.store.store import Store
 from engine.triangle.blocks import Chunk, RowBlock
@@ -27,12 +23,7 @@ class Films:
     """The films of a decade as this process has them open: stored arrays and pieces of text."""
 
     stored: StoredDecade
-    prefixes: list[bytes]
-    """Of each film as the first of a pair."""
-    suffixes: list[bytes]
-    """Of each film as the second of a pair."""
-    suffixes_length: list[int]
-    """Bytes of suffixes[j:], for each j."""
+    texts: FilmTexts
 
 
 class Opened:
@@ -64,9 +55,7 @@ def _open(store: str, name: DecadeName, identity: str) -> Films:
     stored = Store(store).open(name)
     if stored.record.identity != identity:
         raise EngineError(f"{store}: {name} was restarted by another run; run the command again")
-    suffixes = [pair_suffix(film) for film in stored.ids]
-    lengths = list(accumulate(map(len, reversed(suffixes)), initial=0))
-    return Films(stored, [pair_prefix(film) for film in stored.ids], suffixes, lengths[::-1])
+    return Films(stored, FilmTexts(stored.ids))
 
 
 @dataclass(frozen=True)
@@ -157,51 +146,10 @@ def _compute(stored: StoredDecade, chunk: Chunk, place: NDArray[np.float64]) -> 
         stored.vectors[chunk.left : chunk.right],
         chunk.start - chunk.left,
         out=place,
+        dot=stored.exact_kernel,
     )
 
 
-@dataclass(frozen=True)
-class Row:
-    """The pairs of one film with later ones, numbers formatted."""
-
-    film: int
-    n_pairs: int
-    numbers: bytes
-    length: int
-    """Bytes of its text."""
-    kept: list[bool] | None
-    """Which of the later films; None: all."""
-
-    def text(self, films: Films) -> bytes:
-        """Put the text of the row together."""
-        suffixes = films.suffixes[self.film + 1 :]
-        if self.kept is not None:
-            suffixes = list(compress(suffixes, self.kept))
-        return row_text(films.prefixes[self.film], suffixes, self.numbers)
-
-
-def rows(films: Films, found: Cells, min_similarity: float | None) -> Iterator[Row]:
-    """Format the numbers of a row-block, row by row; rows without pairs are left out.
-
-    Parameters
-    ----------
-    films
-        The films of the decade.
-    found
-        Its cells, all of them there.
-    min_similarity
-        Leave pairs below out; None: keep all.
-    """
-    block, values = found.block, found.values
-    first = block.n_films - values.shape[1]
-    for film in range(block.start, min(block.stop, block.n_films - 1)):
-        numbers = values[film - block.start, film + 1 - first :]
-        suffixes_length, kept = films.suffixes_length[film + 1], None
-        if min_similarity is not None:
-            chosen = numbers >= min_similarity
-            numbers, kept = numbers[chosen], chosen.tolist()
-            suffixes_length = sum(map(len, compress(films.suffixes[film + 1 :], kept)))
-        if m := len(numbers):
-            text = numbers_text(numbers)
-            length = row_length(films.prefixes[film], suffixes_length, m, text)
-            yield Row(film, m, text, length, kept)
+def block_text(films: Films, found: Cells, min_similarity: float | None) -> BlockText:
+    """Prepare the text of a row-block whose cells are all there; see `FilmTexts.block`."""
+    return films.texts.block(found.block.start, found.values, min_similarity)

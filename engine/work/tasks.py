@@ -27,7 +27,7 @@ from engine.store.record import Record
 from engine.store.store import Store
 from engine.triangle.blas import machine, one_blas_thread
 from engine.triangle.kernel import KernelName
-from engine.work.row_block import Opened, cells, rows, store_computed
+from engine.work.row_block import Opened, block_text, cells, store_computed
 
 NORM_TOLERANCE = 1e-3
 _LEAST_SQUARE = 1e-280
@@ -199,13 +199,11 @@ def _finish_row_block(task: BlockTask, opened: Opened) -> Result:
     store_computed(films.stored, found)
     if output is None:
         return result
-    lines = list(rows(films, found, task.min_similarity))
-    del found  # As large as the text to come.
-    pairs = sum(row.n_pairs for row in lines)
-    if not output.publish(task.row_block, sum(row.length for row in lines), pairs):
+    text = block_text(films, found, task.min_similarity)
+    if not output.publish(task.row_block, text.length, text.n_pairs):
         return replace(result, again=True)
     offset = output.offset(task.row_block)
     if offset is None:
         return replace(result, again=True)
-    output.place(task.row_block, offset, (row.text(films) for row in lines), pairs)
-    return replace(result, pairs_exported=pairs)
+    output.place(task.row_block, offset, text.pieces(), text.n_pairs)
+    return replace(result, pairs_exported=text.n_pairs)

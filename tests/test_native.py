@@ -1,0 +1,107 @@
+"""The native part: taken where it is, left where it is forbidden, and told in both cases."""
+
+import importlib
+import json
+import math
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from fractions import Fraction
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from reference import expected, films, outputs, put
+
+import engine
+from engine import native
+
+ROOT = Path(__file__).resolve().parents[1]
+SOURCES = {
+    "_similarities_dot": ROOT / "engine/triangle/dot.c",
+    "_similarities_text": ROOT / "engine/legacy_json/text.c",
+}
+
+
+@pytest.fixture
+def reloaded() -> Iterator[None]:
+    yield
+    importlib.reload(native)
+    if native.text:
+        native.text.load_powers(native.powers_of_ten())
+
+
+def without(*arguments: str | Path) -> str:
+    """Run the command in a process that may not use the native part."""
+    done = subprocess.run(
+        [sys.executable, "-m", "engine", *arguments],
+        cwd=ROOT,
+        env={**os.environ, native.FORBID: "1"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return done.stdout
+
+
+def test_the_output_is_the_same_with_and_without_the_native_part(tmp_path: Path) -> None:
+    put(tmp_path, "plain", "1990", films(300, 16))
+    put(tmp_path, "wide", "1990", films(40, 1040))
+    engine.run(tmp_path, workers=1)
+    assert outputs(tmp_path) == expected(tmp_path)
+    without("--data", tmp_path, "--restart")
+    assert outputs(tmp_path) == expected(tmp_path)
+
+
+def test_status_and_version_say_which_way_is_taken(
+    tmp_path: Path, command: Callable[..., tuple[int, str, str]]
+) -> None:
+    put(tmp_path, "plain", "1990", films(3))
+    way = f"native ({'AVX' if native.dot and native.dot.LANES else 'text'}" if native.text else "P"
+    assert f", {way}" in command("--version")[1]
+    status = command("--data", tmp_path, "--status", "--json")[1]
+    assert json.loads(status)["way"].startswith(way)
+    assert json.loads(without("--data", tmp_path, "--status", "--json"))["way"] == "Python"
+
+
+def test_without_the_native_part_there_is_python(
+    monkeypatch: pytest.MonkeyPatch, reloaded: None
+) -> None:
+    monkeypatch.delenv(native.FORBID, raising=False)
+    for name in SOURCES:
+        monkeypatch.setitem(sys.modules, name, None)
+    importlib.reload(native)
+    assert (native.dot, native.text, native.in_use()) == (None, None, "Python")
+
+
+def test_a_native_part_of_another_version_is_left_alone(
+    monkeypatch: pytest.MonkeyPatch, reloaded: None
+) -> None:
+    monkeypatch.delenv(native.FORBID, raising=False)
+    for name in SOURCES:
+        module = ModuleType(name)
+        module.INTERFACE = 0  # type: ignore[attr-defined]
+        monkeypatch.setitem(sys.modules, name, module)
+    importlib.reload(native)
+    assert (native.dot, native.text, native.in_use()) == (None, None, "Python")
+
+
+def test_the_sources_are_of_the_version_that_this_engine_calls() -> None:
+    for source in SOURCES.values():
+        found = re.findall(r'"INTERFACE", (\d+)', source.read_text())
+        assert found == [str(native._INTERFACE)]
+
+
+def test_powers_of_ten_are_their_first_128_bits_rounded_up() -> None:
+    table = native.powers_of_ten()
+    words = [int.from_bytes(table[at : at + 8], sys.byteorder) for at in range(0, len(table), 8)]
+    found = [first * 2**64 + second for first, second in zip(*[iter(words)] * 2, strict=True)]
+    wanted = []
+    for k in range(-292, 325):
+        exact = Fraction(10) ** k
+        size = exact.numerator.bit_length() - exact.denominator.bit_length()  # or one less
+        scaled = exact * Fraction(2) ** (128 - size)
+        wanted.append(math.ceil(scaled if scaled < 2**128 else scaled / 2))
+    assert found == wanted
