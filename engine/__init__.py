@@ -1,14 +1,23 @@
-"""Similarities of every pair of films: parallel, resumable, exact to the byte."""
+"""Similarities of every pair of films: parallel, resumable, exact to the byte.
 
-from engine.batch.run import run
-from engine.batch.status import DecadeStatus, Status, status
-from engine.batch.summary import DecadeSummary, Summary
-from engine.batch.verify import verify
-from engine.errors import EngineError, NotComputedError, NotFoundError
-from engine.progress import Progress
-from engine.query.decade import Decade
-from engine.query.similarities import Similarities, open  # noqa: A004
+What stands here is imported when it is asked for: a worker process needs a third of it, and starts
+the sooner.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from engine.version import __version__
+
+if TYPE_CHECKING:
+    from engine.batch.run import run
+    from engine.batch.status import DecadeStatus, Status, status
+    from engine.batch.summary import DecadeSummary, Summary
+    from engine.batch.verify import verify
+    from engine.errors import EngineError, NotComputedError, NotFoundError
+    from engine.progress import Progress
+    from engine.query.decade import Decade
+    from engine.query.similarities import Similarities, open  # noqa: A004
 
 __all__ = [
     "Decade",
@@ -27,3 +36,31 @@ __all__ = [
     "status",
     "verify",
 ]
+
+_HOMES = {
+    "Decade": "engine.query.decade",
+    "DecadeStatus": "engine.batch.status",
+    "DecadeSummary": "engine.batch.summary",
+    "EngineError": "engine.errors",
+    "NotComputedError": "engine.errors",
+    "NotFoundError": "engine.errors",
+    "Progress": "engine.progress",
+    "Similarities": "engine.query.similarities",
+    "Status": "engine.batch.status",
+    "Summary": "engine.batch.summary",
+    "open": "engine.query.similarities",
+    "run": "engine.batch.run",
+    "status": "engine.batch.status",
+    "verify": "engine.batch.verify",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(_HOMES[name]), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__
