@@ -18,6 +18,7 @@ from engine.errors import EngineError, InputError
 from engine.listing import not_read
 from engine.progress import Progress
 from engine.store.lock import locked
+from engine.store.source import Source
 from engine.store.store import Store
 from engine.triangle.kernel import KernelName
 from engine.work.pool import Workers, cpus
@@ -116,45 +117,45 @@ def run(
     if restart and not compute:
         raise ValueError("restart forgets what an export without compute would need")
     begin = time.perf_counter()
-    folder = DataFolder(Path(data))
-    place = Store(str(folder.default_store if store is None else store))
-    if dask and place.path:
-        place = Store(str(place.path.absolute()))  # Its workers are elsewhere.
+    source = Source.at(data, store)
+    if dask and source.store.path:  # Its workers are elsewhere.
+        source = Source.at(data, source.store.path.absolute())
+    folder, target = source.folder, source.store
     progress = progress or Progress()
-    there = place.exists()
-    choice = choose(folder, place, asked.approaches, asked.decades, there)
+    there = target.exists()
+    choice = choose(folder, target, asked.approaches, asked.decades, there)
     if not there and not compute:
         raise EngineError(
-            f"{place.location}: there is no store to export from; run without --export-only"
+            f"{target.location}: there is no store to export from; run without --export-only"
         )
     if (usable := cpus()) < (asked.workers or 1):
         progress.message(
             f"{asked.workers} workers were asked for; {usable} are used, one for each CPU"
         )
     with ExitStack() as held:
-        warnings = [held.enter_context(locked(place))]
+        warnings = [held.enter_context(locked(target))]
         if export:
             warnings += [
                 held.enter_context(locked(output)) for output in _outputs(folder, choice.names)
             ]
         if warning := next(filter(None, warnings), None):
             progress.message(warning)
-        if place.create():
-            progress.message(f"{place.location}: its metadata were damaged and are written again")
+        if target.create():
+            progress.message(f"{target.location}: its metadata were damaged and are written again")
         if choice.unread:
             progress.message(not_read(choice.unread))
         for error in choice.errors:
             progress.error(error)
         names = choice.names
         if restart:
-            names = _forget(folder, place, names, progress)
+            names = _forget(folder, target, names, progress)
         with (
             Workers(progress.message) as processes,
-            _cluster(dask if compute else None, wait_for_workers, place, progress) as away,
+            _cluster(dask if compute else None, wait_for_workers, target, progress) as away,
         ):
             job = Job(
                 folder,
-                place,
+                target,
                 settings,
                 compute,
                 export,

@@ -9,10 +9,10 @@ from engine import native
 from engine.arguments import Names, Number, Years, read_arguments
 from engine.batch.choice import choose
 from engine.batch.plan import DecadeState, Settings, contradiction, look
-from engine.data_folder import DataFolder, DecadeName
+from engine.data_folder import DecadeName
 from engine.listing import Unread
 from engine.store.lock import holder
-from engine.store.store import Store
+from engine.store.source import Source
 from engine.triangle.kernel import KernelName
 
 
@@ -104,18 +104,18 @@ def status(
         min_similarity=min_similarity,
     )
     settings = Settings(asked.kernel, asked.normalize, asked.min_similarity)
-    folder = DataFolder(Path(data))
-    place = Store(str(folder.default_store if store is None else store))
-    there = place.exists()
-    choice = choose(folder, place, asked.approaches, asked.decades, there)
+    source = Source.at(data, store)
+    folder, target = source.folder, source.store
+    there = target.exists()
+    choice = choose(folder, target, asked.approaches, asked.decades, there)
     if there:
-        states = look(folder, place, choice.names, settings)
+        states = look(folder, target, choice.names, settings)
     else:
         states = [
             DecadeState(name, folder.input(name), folder.output(name)) for name in choice.names
         ]
     found = [_status(state, settings) for state in states]
-    return Status(place.location, holder(place), found, choice.errors, choice.unread)
+    return Status(target.location, holder(target), found, choice.errors, choice.unread)
 
 
 def _status(state: DecadeState, settings: Settings) -> DecadeStatus:

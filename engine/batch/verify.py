@@ -31,6 +31,7 @@ from engine.legacy_json.output import checksum
 from engine.progress import Progress
 from engine.store.lock import holder
 from engine.store.record import Record
+from engine.store.source import Source
 from engine.store.store import Store
 from engine.triangle.blas import one_blas_thread
 from engine.work.pool import WorkerDiedError, Workers, cpus
@@ -135,31 +136,31 @@ def verify(
         When an argument is not what it should be.
     """
     asked = read_arguments(approaches=approaches, decades=decades, workers=workers)
-    folder = DataFolder(Path(data))
-    place = Store(str(folder.default_store if store is None else store))
-    if not place.exists():
-        raise EngineError(f"{place.location}: there is no store to verify; run the engine first")
+    source = Source.at(data, store)
+    folder, target = source.folder, source.store
+    if not target.exists():
+        raise EngineError(f"{target.location}: there is no store to verify; run the engine first")
     progress = progress or Progress()
-    choice = choose(folder, place, asked.approaches, asked.decades, True)
-    who = holder(place)
+    choice = choose(folder, target, asked.approaches, asked.decades, True)
+    who = holder(target)
     if who:
         progress.message(
-            f"{place.location}: {who} is at work on it; only what is finished is judged"
+            f"{target.location}: {who} is at work on it; only what is finished is judged"
         )
-    found = {name: _begun(folder, place, name) for name in choice.names}
+    found = {name: _begun(folder, target, name) for name in choice.names}
     problems: list[str] = []
 
     def conclude(decade: _Decade) -> None:
         output = folder.output(decade.name)
         _judge_output(decade, output)
-        if _at_work(decade, place, output, who):
+        if _at_work(decade, target, output, who):
             progress.message(f"{decade.name}: is not finished; left out")
             return
         for problem in decade.problems:
             problems.append(problem)
             progress.error(problem)
 
-    for error in [*choice.errors, *place.damaged_root()]:
+    for error in [*choice.errors, *target.damaged_root()]:
         problems.append(error)
         progress.error(error)
     for decade in found.values():

@@ -5,12 +5,11 @@ Nothing here writes or waits for a lock, so a store can be asked while a run is 
 
 import os
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import NoReturn, cast
 
 from engine.arguments import Year, year
 from engine.arguments import approach as approach_name
-from engine.data_folder import DataFolder, DecadeName, can_be_decade
+from engine.data_folder import DecadeName, can_be_decade
 from engine.errors import (
     DamagedError,
     NotComputedError,
@@ -21,7 +20,6 @@ from engine.errors import (
 from engine.listing import list_inputs
 from engine.query.decade import Decade
 from engine.store.source import Source
-from engine.store.store import Store
 
 
 def open(  # noqa: A001
@@ -64,11 +62,9 @@ def open(  # noqa: A001
     >>> films.similar_to("15108870", k=2)  # doctest: +SKIP
     [('20489406', 0.8705253...), ('1837043', 0.8484685...)]
     """
-    folder = DataFolder(Path(data))
-    place = Store(str(folder.default_store if store is None else store))
-    source = Source(folder, place)
-    if not place.exists():
-        raise NotComputedError(f"{place.location}: there is no store yet; {source.remedy()}")
+    source = Source.at(data, store)
+    if not source.store.exists():
+        raise NotComputedError(f"{source.store.location}: there is no store yet; {source.remedy()}")
     return Similarities(source)
 
 

@@ -1,7 +1,9 @@
-"""Where similarities are asked for, and what errors there tell a person to do next."""
+"""A data folder and its store together, and what errors there tell a person to do next."""
 
+import os
 import shlex
 from dataclasses import dataclass
+from pathlib import Path
 
 from engine.data_folder import DataFolder, DecadeName
 from engine.errors import DamagedError, StoreError
@@ -12,10 +14,16 @@ from engine.store.store import Store
 
 @dataclass(frozen=True)
 class Source:
-    """A data folder and its store, which is only read."""
+    """A data folder and its store."""
 
     folder: DataFolder
     store: Store
+
+    @classmethod
+    def at(cls, data: str | os.PathLike[str], store: str | os.PathLike[str] | None) -> "Source":
+        """Put them together; the store lies in the folder unless the caller says otherwise."""
+        folder = DataFolder(Path(data))
+        return cls(folder, Store(str(folder.default_store if store is None else store)))
 
     def record(self, name: DecadeName) -> Record | None:
         """Read what a decade was made from; None when the store holds nothing of it.
