@@ -9,11 +9,14 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 import engine
-from engine.options import parse
-from engine.terminal import TerminalProgress, status_table, summary_table
+from engine import terminal
 from engine.terminal.stopping import ignore_stops, stoppable
+
+if TYPE_CHECKING:
+    from engine.terminal import TerminalProgress
 
 
 def main(
@@ -34,11 +37,16 @@ def main(
         The exit status.
     """
     _open_closed_streams()
-    options = parse(arguments)
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # As stderr does: names may be anything.
-    progress = TerminalProgress(quiet=options.quiet, verbose=options.verbose)
+    progress: TerminalProgress | None = None
     with stoppable(lambda: _farewell(progress)):
+        # With the answer to Ctrl-C in place, as this takes a third of a second.
+        from engine.options import parse
+
+        options = parse(arguments)
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            # As stderr does: names may be anything.
+            sys.stdout.reconfigure(errors="backslashreplace")
+        progress = terminal.TerminalProgress(quiet=options.quiet, verbose=options.verbose)
         status = _guarded(options, progress)
         ignore_stops()
         leave(status)
@@ -66,7 +74,7 @@ def _open_closed_streams() -> None:
     sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
 
 
-def _guarded(options: argparse.Namespace, progress: TerminalProgress) -> int:
+def _guarded(options: argparse.Namespace, progress: "TerminalProgress") -> int:
     """Turn what goes wrong into one line."""
     try:
         return _run(options, progress)
@@ -75,7 +83,7 @@ def _guarded(options: argparse.Namespace, progress: TerminalProgress) -> int:
     except OSError as error:
         place = f"{error.filename}: " if error.filename else ""
         progress.error(f"{place}{error.strerror or error}", traceback.format_exc())
-    except Exception as error:
+    except Exception as error:  # A mistake of the engine's own, in one line, too.
         progress.error(
             f"unexpected {type(error).__name__}: {error}; --verbose shows where",
             traceback.format_exc(),
@@ -83,7 +91,7 @@ def _guarded(options: argparse.Namespace, progress: TerminalProgress) -> int:
     return 1
 
 
-def _run(options: argparse.Namespace, progress: TerminalProgress) -> int:
+def _run(options: argparse.Namespace, progress: "TerminalProgress") -> int:
     if options.status:
         return _status(options)
     if options.verify:
@@ -105,7 +113,7 @@ def _run(options: argparse.Namespace, progress: TerminalProgress) -> int:
         progress=progress,
     )
     if not options.quiet:
-        _print(summary_table(summary))
+        _print(terminal.summary_table(summary))
     return 0 if summary.ok else 1
 
 
@@ -134,12 +142,12 @@ def _status(options: argparse.Namespace) -> int:
     if options.json:
         text = json.dumps(dataclasses.asdict(found), indent=2, default=str)
     else:
-        text = status_table(found)
+        text = terminal.status_table(found)
     _print(text)
     return 0
 
 
-def _verify(options: argparse.Namespace, progress: TerminalProgress) -> int:
+def _verify(options: argparse.Namespace, progress: "TerminalProgress") -> int:
     problems = engine.verify(
         options.data,
         store=options.store,
@@ -155,7 +163,9 @@ def _verify(options: argparse.Namespace, progress: TerminalProgress) -> int:
     return 0
 
 
-def _farewell(progress: TerminalProgress) -> str:
+def _farewell(progress: "TerminalProgress | None") -> str:
+    if progress is None:
+        return "interrupted before anything was done; the same command starts again"
     # The signal may have come while it was writing; whoever read that may be gone.
     with contextlib.suppress(RuntimeError, OSError):
         progress.close()

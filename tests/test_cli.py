@@ -396,3 +396,21 @@ def test_a_reader_of_the_table_that_goes_away_does_no_harm(root: Path) -> None:
         result = subprocess.run(command, stdout=out, stderr=subprocess.PIPE, text=True)
     assert (result.returncode, result.stderr) == (0, "")
     assert outputs(root) == expected(root)
+
+
+@pytest.mark.parametrize("door", [["scripts/run.py"], ["-m", "engine"]])
+def test_a_stop_while_it_imports_is_one_sentence(door: list[str], tmp_path: Path) -> None:
+    # A numpy that stops the process that imports it.
+    (tmp_path / "numpy.py").write_text(
+        "import os, signal, time\nos.kill(os.getpid(), signal.SIGINT)\ntime.sleep(60)\n"
+    )
+    run = subprocess.run(
+        [sys.executable, *door, "--status"],
+        cwd=Path(__file__).parents[1],
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert run.returncode == 130
+    assert run.stderr == "interrupted before anything was done; the same command starts again\n"
