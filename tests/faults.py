@@ -135,12 +135,18 @@ def _id(key: str) -> int | str:
 
 
 def chunks(store: Path) -> dict[str, tuple[int, int]]:
-    """Tell apart the chunks of similarities: a chunk written again is another file."""
+    """Tell apart the chunks of similarities that are finished: the checksums beside them say so.
+
+    A chunk written again is another file.
+    """
     found = {}
-    for path in store.glob("*/*/similarities/c/*/*"):
-        if path.name.isdigit():
-            status = path.stat()
-            found[path.relative_to(store).as_posix()] = (status.st_ino, status.st_mtime_ns)
+    for row in store.glob("*/*/checksums/c/*/0"):
+        *entries, _ = np.frombuffer(row.read_bytes()[:-4], "<u8").tolist()
+        folder = row.parents[3] / "similarities" / "c" / row.parent.name
+        for column in (k for k, entry in enumerate(entries) if entry):
+            status = (folder / str(column)).stat()
+            name = (folder / str(column)).relative_to(store).as_posix()
+            found[name] = (status.st_ino, status.st_mtime_ns)
     return found
 
 

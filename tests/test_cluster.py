@@ -221,7 +221,7 @@ def test_damaged_chunks_and_vectors_are_done_again(fast: Cluster, data: Path) ->
     for path in (data / "similarities").rglob("*.json"):
         path.unlink()
     outcome = finish(data, "--dask", fast.address)
-    assert "the decade is read and computed again" in outcome.stderr
+    assert "its input is read again" in outcome.stderr
 
 
 # --- Whoever is killed ----------------------------------------------------------------------------

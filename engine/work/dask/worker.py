@@ -67,12 +67,14 @@ def look(store: str, note: str) -> View:
     """Look for the note that the client left in the store, and try to write there."""
     place = Store(store)
     try:
-        problem = "" if place.note(note) else "it finds another store there"
-        own = f"{note}-{uuid4().hex}"
-        place.write_note(own)
-        place.delete_notes(own)
-    except FileNotFoundError:
-        problem = "it finds none there"
+        if not place.exists():
+            problem = "it finds none there"
+        elif not place.note(note):
+            problem = "it finds another store there"
+        else:
+            problem, own = "", f"{note}-{uuid4().hex}"
+            place.write_note(own)
+            place.delete_notes(own)
     except OSError as error:
         problem = error.strerror or str(error)
     except StoreError as error:
