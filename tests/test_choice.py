@@ -58,7 +58,7 @@ def test_chosen_are_the_decades_with_an_input_or_in_the_store(root: Path) -> Non
 
 
 def test_without_any_input_the_error_says_where_embeddings_belong(tmp_path: Path) -> None:
-    with pytest.raises(EngineError, match=r"embeddings.*synthesize\.py") as caught:
+    with pytest.raises(EngineError, match=r"embeddings.*python -m engine\.synthesize") as caught:
         choose(DataFolder(tmp_path), store_of(tmp_path), None, None, False)
     assert str(tmp_path / "embeddings") in str(caught.value)
 

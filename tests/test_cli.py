@@ -109,7 +109,7 @@ def test_no_input_exits_1_and_names_the_command_that_makes_some(
     status, out, err = command("--data", tmp_path)
     assert (status, out) == (1, "")
     assert err.startswith("error: ")
-    assert "python scripts/synthesize.py" in err
+    assert "python -m engine.synthesize" in err
     assert err.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
 

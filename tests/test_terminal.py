@@ -18,7 +18,8 @@ from reference import films, put
 import engine
 from engine import DecadeStatus, DecadeSummary, Status, Summary
 from engine.data_folder import DecadeName
-from engine.terminal import TerminalProgress, size, status_table, summary_table, table
+from engine.disk import size
+from engine.terminal import TerminalProgress, status_table, summary_table, table
 
 APPROACHES = ("custom_genres", "embedding")
 # The real decades, with a number of seconds that no table should break on.

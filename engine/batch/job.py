@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from engine.batch.forecast import EXPORT_SECONDS, pair_seconds
 from engine.batch.notices import notices
 from engine.batch.plan import DecadeState, Settings, contradiction, look
 from engine.batch.preflight import check_output, short_of_space
@@ -101,6 +102,10 @@ class Job:
         self.states = {state.name: state for state in states}
         for state in states:
             self._judge(state)
+        if self.rounds == 0:
+            left = self.states.values()
+            if short := short_of_space(self.store, left, compute=self.compute, export=self.export):
+                self.progress.message(short)
 
     def _judge(self, state: DecadeState) -> None:
         name, summary = state.name, self.summaries[state.name]
@@ -255,8 +260,6 @@ class Job:
             task for state in self.states.values() for task in self._tasks(state, export=False)
         ]
         tasks.sort(key=lambda task: -self.states[task.name].n_pairs)
-        if warning := short_of_space(self.store, self.states.values(), compute=True, export=False):
-            self.progress.message(warning)
         stored = sum(state.pairs_stored for state in self.states.values())
         total = sum(state.n_pairs for state in self.states.values())
         self.progress.stage("computing", total, stored, "pairs")
@@ -275,10 +278,6 @@ class Job:
                 continue
             plans.append(tasks)
             self.outstanding[state.name] = len(tasks)
-        if warning := short_of_space(
-            self.store, self.states.values(), compute=self.compute, export=self.export
-        ):
-            self.progress.message(warning)
         stored = sum(state.pairs_stored for state in self.states.values())
         if any(plans) and self.compute:
             total = sum(state.n_pairs for state in self.states.values())
@@ -333,9 +332,9 @@ class Job:
         """Estimate the CPU seconds of a task, to see how many workers are worth their start."""
         record = self.states[task.name].record
         assert record is not None
-        per_number = 0.11e-9 if record.kernel == "dot" else 0.03e-9
-        kernel = 20e-9 + per_number * record.n_dimensions if task.fresh else 10e-9
-        return task.row_block_pairs * (kernel + (75e-9 if task.output and not task.placed else 0))
+        kernel = pair_seconds(record.kernel, record.n_dimensions) if task.fresh else 10e-9
+        export = EXPORT_SECONDS if task.output and not task.placed else 0
+        return task.row_block_pairs * (kernel + export)
 
     def _account(self, result: Result) -> None:
         assert isinstance(result.task, BlockTask)

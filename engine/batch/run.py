@@ -11,7 +11,7 @@ from engine.arguments import Count, Names, Number, Years, read_arguments
 from engine.batch.choice import choose
 from engine.batch.job import DecadeSummary, Job
 from engine.batch.plan import Settings
-from engine.batch.preflight import check_output
+from engine.batch.preflight import check_output, check_store
 from engine.data_folder import DataFolder, DecadeName
 from engine.embeddings.reading import is_there
 from engine.errors import EngineError, InputError
@@ -146,6 +146,7 @@ def run(
         progress.message(
             f"{asked.workers} workers were asked for; {usable} are used, one for each CPU"
         )
+    check_store(place)
     with ExitStack() as held:
         warnings = [held.enter_context(locked(place))]
         if export:

@@ -19,6 +19,7 @@ from engine.data_folder import DataFolder, DecadeName
 from engine.embeddings.reading import fingerprint
 from engine.errors import DamagedError, EngineError, InputError, StoreError
 from engine.legacy_json.output import checksum
+from engine.listing import check_root
 from engine.progress import Progress
 from engine.store.lock import holder
 from engine.store.record import Record
@@ -131,6 +132,7 @@ def verify(
     folder = DataFolder(Path(data))
     place = Store(str(folder.default_store if store is None else store))
     if not place.exists():
+        check_root(folder)
         raise EngineError(f"{place.location}: there is no store to verify; run the engine first")
     progress = progress or Progress()
     choice = choose(folder, place, asked.approaches, asked.decades, True)

@@ -1,6 +1,6 @@
 """What a person sees: bars and messages while a run works, a table when it is done."""
 
 from engine.terminal.progress import TerminalProgress
-from engine.terminal.tables import size, status_table, summary_table, table
+from engine.terminal.tables import status_table, summary_table, table
 
-__all__ = ["TerminalProgress", "size", "status_table", "summary_table", "table"]
+__all__ = ["TerminalProgress", "status_table", "summary_table", "table"]

@@ -6,24 +6,9 @@ from datetime import datetime
 from engine.batch.job import DecadeSummary
 from engine.batch.run import Summary
 from engine.batch.status import DecadeStatus, Status
+from engine.disk import size
 from engine.errors import shown
 from engine.listing import not_read
-
-
-def size(n_bytes: float) -> str:
-    """Write a number of bytes for a person, in at most seven characters.
-
-    Examples
-    --------
-    >>> size(272988)
-    '273 kB'
-    """
-    for unit in ("B", "kB", "MB", "GB"):
-        if n_bytes < 999.5:
-            digits = 0 if n_bytes >= 99.95 or unit == "B" else 1
-            return f"{n_bytes:.{digits}f} {unit}"
-        n_bytes /= 1000
-    return f"{n_bytes:.1f} TB"
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]], left: int = 2) -> str:
