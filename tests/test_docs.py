@@ -309,10 +309,10 @@ NO_MESSAGES = {
     "options.py": ["Instead of", "%(prog)s [options]"],  # a heading, and the usage
     "output.py": ["tuple["],  # a type
     "progress.py": ["{desc}"],  # a bar
-    "shapes.py": ["import json", " in row.items()", " for row in ", "map(json"],  # code
+    "shapes.py": ["import json", " in row.items()", " for row in ", "map(json."],  # code
     "similarities.py": ["tuple[", "similarities in"],  # a type and a repr
     "synthesize.py": ["films of"],  # what it has written
-    "tables.py": ["up to date", "next run", "of JSON"],  # what stands below them
+    "tables.py": ["up to date", "next run", "of JSON", "of store"],  # what stands below them
 }
 """Texts that are no error and no message."""
 OF_PICTURES = ("pictures.py", "plot.py", "synthesize.py")

@@ -17,9 +17,11 @@ from reference import films, put
 
 import engine
 from engine import DecadeStatus, DecadeSummary, Status, Summary
+from engine.batch.forecast import Forecast
 from engine.data_folder import DecadeName
 from engine.disk import size
 from engine.terminal import TerminalProgress, status_table, summary_table, table
+from engine.terminal.tables import duration
 
 APPROACHES = ("custom_genres", "embedding")
 # The real decades, with a number of seconds that no table should break on.
@@ -206,7 +208,53 @@ def test_the_status_says_100_per_cent_of_what_is_whole_alone() -> None:
     text = status_table(Status("x.zarr", None, [almost]))
     assert "99 %" in text
     assert "100 %" not in text
-    assert "1 pairs to compute" in text or "1 pair to compute" in text
+
+
+def test_the_status_lists_what_the_next_run_would_do() -> None:
+    coming = Forecast(140_000_000, 19_453_203, 19_453_203, 171_000_000, 778_000_000, 5_000_000, 9.0)
+    todo = status_of(NAMES[9], next="read", n_films=None, n_pairs=None, forecast=coming)
+    status = Status(
+        "x.zarr",
+        None,
+        [todo, status_of(NAMES[0]), status_of(NAMES[1], next="fail", reason="x: it is gone")],
+        seconds=260.0,
+        workers=16,
+        warning="/data: about 950 MB are needed and 120 MB are free",
+    )
+    assert status_table(status).splitlines()[-7:] == [
+        "the next run works on 1 decade, and fails for 1 decade, to",
+        "  read     1 file, 140 MB",
+        "  delete   5.0 MB of the store",
+        "  compute  about 19,453,203 pairs, 171 MB of store",
+        "  write    about 19,453,203 pairs, 778 MB of JSON",
+        "  take     about 4 min with 16 workers",
+        "/data: about 950 MB are needed and 120 MB are free",
+    ]
+    known = replace(
+        todo, next="export", n_films=5, n_pairs=10, forecast=replace(coming, read_bytes=0)
+    )
+    assert (
+        "  write    19,453,203 pairs, about 778 MB of JSON at most, of pairs ≥ 0.8"
+        in status_table(replace(status, decades=[known], min_similarity=0.8)).splitlines()
+    )
+
+
+def test_a_contradiction_is_said_once_for_the_whole_run() -> None:
+    refusing = [
+        status_of(name, next="fail", reason=f"--kernel gemm contradicts {name}", conflict=True)
+        for name in NAMES
+    ]
+    text = status_table(Status("x.zarr", None, refusing, refused="--kernel gemm contradicts all"))
+    assert text.count("contradicts") == 1
+    assert text.splitlines()[-1] == "the next run ends at once: --kernel gemm contradicts all"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.01, "1 s"), (89.4, "89 s"), (90, "2 min"), (5399, "90 min"), (9000, "2.5 h")],
+)
+def test_a_duration_is_written_in_one_unit(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
 
 
 def test_the_columns_of_all_approaches_stand_below_one_another() -> None:

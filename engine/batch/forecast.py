@@ -14,7 +14,22 @@ from engine.triangle.kernel import KernelName
 _BYTES_PER_PAIR = 40
 """Of JSON, with ids of up to eight digits."""
 _SECONDS_PER_BYTE = 6e-9
-"""To read an input."""
+"""To read an input, roughly, as all of these."""
+_SECONDS_PER_PAIR = 30e-9
+"""To store a pair; what it takes to compute it grows with the numbers of a film."""
+_SECONDS_PER_NUMBER: dict[KernelName, float] = {"dot": 0.2e-9, "gemm": 0.06e-9}
+_EXPORT_SECONDS_PER_PAIR = 150e-9
+_START_SECONDS = 0.5
+"""Until workers have started."""
+
+
+@dataclass(frozen=True)
+class Steps:
+    """What a run is asked to do."""
+
+    compute: bool = True
+    export: bool = True
+    restart: bool = False
 
 
 @dataclass(frozen=True)
@@ -35,12 +50,10 @@ class Forecast:
     """CPU time, roughly."""
 
 
-def forecast(
-    state: DecadeState, store: Store, *, compute: bool, export: bool, restart: bool
-) -> Forecast:
-    """Say what a run with these options would do with a decade."""
-    deleted = _stored_bytes(state, store) if restart or state.obsolete else 0
-    record = None if restart else state.record
+def forecast(state: DecadeState, store: Store, steps: Steps) -> Forecast:
+    """Say what a run of these steps would do with a decade."""
+    deleted = _stored_bytes(state, store) if steps.restart or state.obsolete else 0
+    record = None if steps.restart else state.record
     read_bytes = 0
     if record:
         grid, n_dimensions = record.grid, record.n_dimensions
@@ -50,35 +63,32 @@ def forecast(
         try:
             read_bytes = state.input.stat().st_size
         except OSError:
-            return Forecast()  # The reader says what is the matter.
+            return Forecast(deleted_bytes=deleted)  # The reader says what is the matter.
         n_films, n_dimensions = estimate(state.input)
         grid = Grid(n_films)
         # Where the record alone is damaged, more of it may count: that is known when it is read.
         stored, n_chunks = 0, grid.n_chunks
         vector_bytes = 8 * n_films * n_dimensions
-    to_compute = grid.n_pairs - stored if compute else 0
-    to_export = 0 if not export or (record and state.exported) else grid.n_pairs
+    to_compute = grid.n_pairs - stored if steps.compute else 0
+    to_export = 0 if not steps.export or (record and state.exported) else grid.n_pairs
     seconds = read_bytes * _SECONDS_PER_BYTE
-    seconds += to_compute * pair_seconds(state.kernel, n_dimensions)
-    seconds += to_export * EXPORT_SECONDS
+    seconds += to_compute * (_SECONDS_PER_PAIR + _SECONDS_PER_NUMBER[state.kernel] * n_dimensions)
+    seconds += to_export * _EXPORT_SECONDS_PER_PAIR
     return Forecast(
         read_bytes=read_bytes,
         pairs_to_compute=to_compute,
         pairs_to_export=to_export,
-        store_bytes=8 * n_chunks * CHUNK_CELLS + vector_bytes if compute else 0,
+        store_bytes=8 * n_chunks * CHUNK_CELLS + vector_bytes if steps.compute else 0,
         output_bytes=to_export * _BYTES_PER_PAIR,
         deleted_bytes=deleted,
         seconds=seconds,
     )
 
 
-EXPORT_SECONDS = 75e-9
-"""CPU time to write a pair as JSON."""
-
-
-def pair_seconds(kernel: KernelName, n_dimensions: int) -> float:
-    """CPU time to compute and store a pair, roughly."""
-    return 20e-9 + (0.11e-9 if kernel == "dot" else 0.03e-9) * n_dimensions
+def wall_time(seconds: float, workers: int) -> tuple[float, int]:
+    """Divide CPU time among as many of the workers as are worth their start."""
+    used = min(workers, max(1, int(seconds / _START_SECONDS)))
+    return seconds / used + (_START_SECONDS if used > 1 else 0), used
 
 
 def _stored_bytes(state: DecadeState, store: Store) -> int:

@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from engine.batch.forecast import EXPORT_SECONDS, pair_seconds
+from engine.batch.forecast import Steps, forecast
 from engine.batch.notices import notices
-from engine.batch.plan import DecadeState, Settings, contradiction, look
+from engine.batch.plan import DecadeState, Settings, contradiction, look, not_computed
 from engine.batch.preflight import check_output, short_of_space
 from engine.data_folder import DataFolder, DecadeName
 from engine.errors import DamagedError, EngineError, WorkersDiedError
@@ -103,8 +103,9 @@ class Job:
         for state in states:
             self._judge(state)
         if self.rounds == 0:
-            left = self.states.values()
-            if short := short_of_space(self.store, left, compute=self.compute, export=self.export):
+            steps = Steps(self.compute, self.export)
+            coming = [(s.output, forecast(s, self.store, steps)) for s in self.states.values()]
+            if short := short_of_space(self.store, coming):
                 self.progress.message(short)
 
     def _judge(self, state: DecadeState) -> None:
@@ -112,8 +113,7 @@ class Job:
         if state.error:
             self._fail(name, state.error)
         elif not self.compute and not state.computed:
-            what = state.note or f"{name}: is not computed yet"
-            self._fail(name, f"{what}; run without --export-only")
+            self._fail(name, not_computed(state))
         elif self.export and not state.exported:
             try:
                 check_output(state.output)
@@ -332,9 +332,9 @@ class Job:
         """Estimate the CPU seconds of a task, to see how many workers are worth their start."""
         record = self.states[task.name].record
         assert record is not None
-        kernel = pair_seconds(record.kernel, record.n_dimensions) if task.fresh else 10e-9
-        export = EXPORT_SECONDS if task.output and not task.placed else 0
-        return task.row_block_pairs * (kernel + export)
+        per_number = 0.11e-9 if record.kernel == "dot" else 0.03e-9
+        kernel = 20e-9 + per_number * record.n_dimensions if task.fresh else 10e-9
+        return task.row_block_pairs * (kernel + (75e-9 if task.output and not task.placed else 0))
 
     def _account(self, result: Result) -> None:
         assert isinstance(result.task, BlockTask)

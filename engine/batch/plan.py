@@ -291,6 +291,12 @@ def contradiction(states: Iterable[DecadeState]) -> str:
     )
 
 
+def not_computed(state: DecadeState) -> str:
+    """Say why a decade cannot be exported without being computed."""
+    what = state.note or f"{state.name}: is not computed yet"
+    return f"{what}; run without --export-only"
+
+
 def _is_exported(output: Path, record: Record, settings: Settings) -> bool:
     export = record.export
     if export is None or export.min_similarity != settings.min_similarity:

@@ -4,8 +4,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from engine.batch.forecast import forecast
-from engine.batch.plan import DecadeState
+from engine.batch.forecast import Forecast
 from engine.disk import nearest, short_of_room
 from engine.errors import EngineError
 from engine.store.store import Store
@@ -57,19 +56,23 @@ def check_store(store: Store) -> None:
             )
 
 
-def short_of_space(
-    store: Store, states: Iterable[DecadeState], *, compute: bool, export: bool
-) -> str:
+def short_of_space(store: Store, coming: Iterable[tuple[Path, Forecast]]) -> str:
     """Estimate whether the disks have room for what is to come; a sentence when they have not.
 
     It is an estimate, so it stops nothing.
+
+    Parameters
+    ----------
+    store
+        What is computed is written here, if it is on a disk.
+    coming
+        The output of each decade, and what the run would write.
     """
     needs: list[tuple[Path, int]] = []
-    for state in states:
-        coming = forecast(state, store, compute=compute, export=export, restart=False)
+    for output, forecast in coming:
         if store.path is not None:
-            needs.append((store.path, coming.store_bytes))
-        needs.append((state.output.parent, coming.output_bytes))
+            needs.append((store.path, forecast.store_bytes))
+        needs.append((output.parent, forecast.output_bytes))
     if short := short_of_room(needs):
         return (
             f"{short}; the run goes on until the disk is full, and the same command resumes when "

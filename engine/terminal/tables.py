@@ -78,20 +78,51 @@ def status_table(status: Status) -> str:
         folder = shown(str(status.decades[part[0]].input.parent), 100)
         parts.append("\n".join([folder, head_line, *(lines[k] for k in part)]))
     words = _filtered(status.decades)
-    words += [decade.reason for decade in status.decades if decade.reason]
+    words += [d.reason for d in status.decades if d.reason and not (d.conflict and status.refused)]
     words += [*status.errors, not_read(status.unread)]
     parts.append("\n".join(word for word in words if word))
-    todo = [decade for decade in status.decades if decade.next not in ("nothing", "fail")]
-    left = sum((decade.n_pairs or 0) - decade.pairs_computed for decade in todo)
-    unread = sum(decade.n_films is None for decade in todo)
-    parts.append(
-        f"everything {'else ' if status.errors else ''}is up to date"
-        if all(decade.next == "nothing" for decade in status.decades)
-        else f"the next run works on {_count(len(todo), 'decade')}"
-        + (f", {left:,} pairs to compute" if left else "")
-        + (f", {_count(unread, 'file')} to read first" if unread else "")
-    )
+    if status.refused:
+        parts.append(f"the next run ends at once: {status.refused}")
+    elif all(decade.next == "nothing" for decade in status.decades):
+        parts.append(f"everything {'else ' if status.errors else ''}is up to date")
+    else:
+        parts.append(_next_run(status))
     return "\n\n".join(part for part in parts if part)
+
+
+def _next_run(status: Status) -> str:
+    """Say what the next run would do, a line for each kind of work."""
+    todo = [decade for decade in status.decades if decade.next not in ("nothing", "fail")]
+    coming = [decade.forecast for decade in todo]
+    read = [each.read_bytes for each in coming if each.read_bytes]
+    computed = sum(each.pairs_to_compute for each in coming)
+    exported = sum(each.pairs_to_export for each in coming)
+    deleted = sum(each.deleted_bytes for each in coming)
+    store_bytes = sum(each.store_bytes for each in coming)
+    output_bytes = sum(each.output_bytes for each in coming)
+    # Of what has not been read, the number of films is an estimate; the JSON is one in any case.
+    pairs, json = ("about ", "") if read else ("", "about ")
+    x = status.min_similarity
+    most = "" if x is None else f" at most, of pairs ≥ {x:g}"
+    work = [
+        ("read", read and f"{_count(len(read), 'file')}, {size(sum(read))}"),
+        ("delete", deleted and f"{size(deleted)} of the store"),
+        (
+            "compute",
+            computed and f"{pairs}{_count(computed, 'pair')}, {size(store_bytes)} of store",
+        ),
+        (
+            "write",
+            exported
+            and f"{pairs}{_count(exported, 'pair')}, {json}{size(output_bytes)} of JSON{most}",
+        ),
+        ("take", f"about {duration(status.seconds)} with {_count(status.workers, 'worker')}"),
+    ]
+    lines = [f"  {verb:<8} {what}" for verb, what in work if what]
+    failing = sum(decade.next == "fail" for decade in status.decades)
+    head = f"the next run works on {_count(len(todo), 'decade')}"
+    head += f", and fails for {_count(failing, 'decade')}" if failing else ""
+    return "\n".join([f"{head}, to", *lines, *filter(None, [status.warning])] if todo else [head])
 
 
 def _filtered(decades: Sequence[DecadeStatus]) -> list[str]:
@@ -141,4 +172,17 @@ def _per_cent(part: int, whole: int, done: bool = True) -> str:
 
 
 def _count(n: int, noun: str) -> str:
-    return f"{n} {noun}" + ("" if n == 1 else "s")
+    return f"{n:,} {noun}" + ("" if n == 1 else "s")
+
+
+def duration(seconds: float) -> str:
+    """Write a time for a person who plans with it, in one unit.
+
+    Examples
+    --------
+    >>> duration(260)
+    '4 min'
+    """
+    if seconds < 90:
+        return f"{max(1, round(seconds))} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
