@@ -308,11 +308,13 @@ NO_MESSAGES = {
     "lock.py": ["process"],  # a pattern
     "options.py": ["Instead of", "%(prog)s [options]"],  # a heading, and the usage
     "output.py": ["tuple["],  # a type
-    "progress.py": ["{desc}"],  # a bar
+    "bars.py": [" of ", "elapsed", "left", "computing and"],  # bars
+    "progress.py": ["{desc}", "elapsed"],  # a bar
     "shapes.py": ["import json", " in row.items()", " for row in ", "map(json."],  # code
     "similarities.py": ["tuple[", "similarities in"],  # a type and a repr
     "synthesize.py": ["films of"],  # what it has written
-    "tables.py": ["up to date", "next run", "of JSON", "of store"],  # what stands below them
+    # What stands in and below tables.
+    "tables.py": ["up to date", "next run", "of JSON", "of store", "worker s", "pairs;"],
 }
 """Texts that are no error and no message."""
 OF_PICTURES = ("pictures.py", "plot.py", "synthesize.py")

@@ -47,6 +47,8 @@ class DecadeSummary:
     """Wall time of the workers, summed."""
     error: str | None = None
     """Why it is not finished, in one sentence."""
+    output: Path | None = None
+    """Where the JSON lies, or will lie."""
 
 
 @dataclass
@@ -221,6 +223,7 @@ class Job:
         for result in perform_all(perform, tasks, workers):
             name = result.task.name
             self.progress.advance("reading", sizes[name])
+            self._say_decade(name)
             self.summaries[name].seconds += result.seconds
             if result.error or result.record is None:
                 self._fail(name, result.error or "", result.details)
@@ -369,6 +372,21 @@ class Job:
             self.outstanding[name] -= 1
             if not self.outstanding[name]:
                 self._finish(name)
+        self._say_decade(name)
+
+    def _say_decade(self, name: DecadeName) -> None:
+        """Tell the listener at which decade the work is."""
+        finished = sum(
+            summary.up_to_date
+            or summary.error is not None
+            or (
+                bool(summary.n_films)
+                and summary.pairs_computed + summary.pairs_resumed >= summary.n_pairs
+                and not (self.export and summary.output_bytes is None)
+            )
+            for summary in self.summaries.values()
+        )
+        self.progress.decade(str(name), finished, len(self.summaries))
 
     def _finish(self, name: DecadeName) -> None:
         """Give the finished output its name, after the record says what it will be."""

@@ -173,7 +173,7 @@ def run(
                 export,
                 min(asked.workers or usable, usable),
                 progress,
-                {name: DecadeSummary(name) for name in names},
+                {name: DecadeSummary(name, output=folder.output(name)) for name in names},
                 away,
             )
             while job.round():

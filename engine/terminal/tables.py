@@ -1,5 +1,7 @@
 """Tables of what a run did, and of what is there."""
 
+import shutil
+import sys
 from collections.abc import Sequence
 from datetime import datetime
 
@@ -27,44 +29,105 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]], left: int = 2) -> 
     return "\n".join(lines)
 
 
-def summary_table(summary: Summary) -> str:
-    """Set what a run did in a table, one row a decade, and a last line with the sums."""
-    head = ("approach", "decade", "films", "pairs", "computed", "resumed", "JSON", "secs")
-    rows = [_summary_row(decade) for decade in summary.decades]
-    lines = [table(head, rows)]
+def summary_table(summary: Summary, width: int | None = None) -> str:
+    """Set what a run did in tables, one an approach, with a row of sums and a line on the whole.
+
+    Parameters
+    ----------
+    summary
+        What `engine.run` returns.
+    width
+        Columns there are, below 80 those of least use are left out; of the terminal by default.
+    """
+    head = ("decade", "films", "pairs", "computed", "resumed", "written", "JSON", "worker s")
+    rows = [*map(_summary_row, summary.decades), _sums(summary.decades)]
+    columns = _columns_that_fit(head, rows, _width() if width is None else width)
+    shown_rows = [[row[k] for k in columns] for row in rows]
+    # One table, cut up, so that the columns of all approaches stand below one another.
+    head_line, *lines = table([head[k] for k in columns], shown_rows, left=1).splitlines()
+    total = lines.pop()
+    parts = []
+    for approach in dict.fromkeys(decade.name.approach for decade in summary.decades):
+        part = [k for k, decade in enumerate(summary.decades) if decade.name.approach == approach]
+        parts.append("\n".join([shown(approach, 40), head_line, *(lines[k] for k in part)]))
+    if len(summary.decades) > 1:
+        parts.append(total)
+    parts.append(_in_all(summary))
+    return "\n\n".join(parts)
+
+
+def _in_all(summary: Summary) -> str:
+    """Say what came of the run, and where the JSON lies."""
     finished = [decade for decade in summary.decades if not decade.error]
-    pairs = sum(decade.n_pairs for decade in finished)
     failed = len(summary.decades) - len(finished) + len(summary.errors)
-    written = sum(decade.output_bytes or 0 for decade in finished)
     idle = all(decade.up_to_date for decade in summary.decades)
+    pairs = sum(decade.n_pairs for decade in finished)
+    text = f"{_count(len(finished), 'decade')} {'up to date' if idle else 'done'}, {pairs:,} pairs"
+    text += f"; {failed} failed" if failed else ""
+    text += f"; {summary.seconds:.1f} s"
+    written = [d for d in finished if d.output and d.output_bytes is not None]
     above = "" if (x := summary.min_similarity) is None else f" (pairs ≥ {x:g})"
-    lines.append(
-        f"{_count(len(finished), 'decade')} {'up to date' if idle else 'done'}, "
-        f"{pairs:,} pairs"
-        + (f", {size(written)} of JSON{above}" if written else "")
-        + (f"; {failed} failed" if failed else "")
-        + f"; {summary.seconds:.1f} s"
-    )
-    return "\n\n".join(lines)
+    for folder in sorted({d.output.parent.parent for d in written if d.output}):
+        n_bytes = sum(d.output_bytes or 0 for d in written)
+        text += f"\n{size(n_bytes)} of JSON{above} → {shown(str(folder), 300)}/"
+    return text
 
 
 def _summary_row(decade: DecadeSummary) -> tuple[str, ...]:
-    if decade.error:
-        done = ("failed", "")
-    elif decade.up_to_date:
-        done = ("up to date", "")
-    else:
-        done = (f"{decade.pairs_computed:,}", f"{decade.pairs_resumed:,}")
     known = decade.n_films or not decade.error
+    done: tuple[str, ...] = ("up to date", "", "")
+    if not known:
+        done = ("", "", "")
+    elif not decade.up_to_date or decade.error:
+        done = _counts(decade.pairs_computed, decade.pairs_resumed, decade.pairs_exported)
+    json = "" if decade.output_bytes is None else size(decade.output_bytes)
     return (
-        shown(decade.name.approach, 13),
         f"{decade.name.decade}s",
         f"{decade.n_films:,}" if known else "",
         f"{decade.n_pairs:,}" if known else "",
         *done,
-        "" if decade.output_bytes is None else size(decade.output_bytes),
-        f"{decade.seconds:.1f}" if decade.seconds else "",
+        "failed" if decade.error else json,
+        f"{decade.seconds:,.1f}" if decade.seconds else "",
     )
+
+
+def _sums(decades: Sequence[DecadeSummary]) -> tuple[str, ...]:
+    n_bytes = [decade.output_bytes for decade in decades if decade.output_bytes is not None]
+    return (
+        "total",
+        "",  # A film counts under each approach.
+        f"{sum(decade.n_pairs for decade in decades):,}",
+        *_counts(
+            sum(decade.pairs_computed for decade in decades),
+            sum(decade.pairs_resumed for decade in decades),
+            sum(decade.pairs_exported for decade in decades),
+        ),
+        size(sum(n_bytes)) if n_bytes else "",
+        f"{sum(decade.seconds for decade in decades):,.1f}",
+    )
+
+
+def _counts(*numbers: int) -> tuple[str, ...]:
+    return tuple(f"{number:,}" for number in numbers)
+
+
+_DISPENSABLE = (4, 1, 3, 5)
+"""Columns of the summary that are left out where there is no room, the first first."""
+
+
+def _columns_that_fit(head: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> list[int]:
+    columns = list(range(len(head)))
+    widths = [max(len(row[k]) for row in [head, *rows]) for k in columns]
+    for k in _DISPENSABLE:
+        if sum(widths[k] + 2 for k in columns) - 2 <= width:
+            break
+        columns.remove(k)
+    return columns
+
+
+def _width() -> int:
+    """Columns of the terminal; 80 where there is none."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else 80
 
 
 def status_table(status: Status) -> str:
