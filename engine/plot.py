@@ -35,14 +35,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _draw_all(options: argparse.Namespace) -> int:
+    check_root(DataFolder(Path(options.data)))
+    similarities = open_store(options.data, store=options.store)
     try:
         from engine.pictures import PIXELS, draw_distributions, draw_heat_map, save
     except ModuleNotFoundError as error:
         raise EngineError(
             f"pictures need {error.name}, which is not installed: pip install matplotlib"
         ) from None
-    check_root(DataFolder(Path(options.data)))
-    similarities = open_store(options.data, store=options.store)
     folder = DataFolder(Path(options.data))
     there = [DecadeName(approach, str(decade)) for approach, decade in similarities]
     chosen = select(there, options.approach, None)

@@ -170,3 +170,13 @@ def test_the_command_exits_1_for_a_folder_that_cannot_be_used(
     assert "an approach cannot be called" in out
     assert command("--data", root, "--verify")[0] == 1
     assert command("--data", root, "--approach", "genres")[0] == 0
+
+
+@pytest.mark.parametrize("given", [".", "nowhere"])
+def test_where_embeddings_lie_beside_or_below_that_folder_is_named(
+    given: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(tmp_path / "films", "genres", "1990", films(2))
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(EngineError, match=r"no embeddings were found; did you mean --data films\?"):
+        engine.status(given)

@@ -278,10 +278,10 @@ def test_a_folder_that_cannot_be_written_is_one_line(
     assert capsys.readouterr().err == f"error: {data / 'plots'}: File exists\n"
 
 
-def test_without_matplotlib_one_sentence_says_how_to_install_it() -> None:
+def test_without_matplotlib_one_sentence_says_how_to_install_it(sample: Path) -> None:
     code = (
         "import sys; sys.modules['matplotlib'] = None; from engine.plot import main; "
-        f"sys.exit(main(['--data', {str(ROOT / 'data' / 'sample')!r}]))"
+        f"sys.exit(main(['--data', {str(sample)!r}]))"
     )
     result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert result.returncode == 1

@@ -59,8 +59,10 @@ def _nothing(folder: DataFolder, skipped: str) -> str:
     sentence = f"{folder.embeddings}: no embeddings were found; "
     if skipped:
         sentence += f"{skipped}; "
-    if below := roots_below(folder.root):
-        return f"{sentence}did you mean --data {shown(str(below[0]), 300)}?"
+    # Of a folder that is not there, those beside it.
+    others = roots_below(folder.root if folder.root.exists() else folder.root.parent)
+    if others:
+        return f"{sentence}did you mean --data {shown(str(others[0]), 300)}?"
     return (
         f"{sentence}they belong in {folder.embeddings}/APPROACH/plots_YEARs.json, or make some up: "
         f"python -m engine.synthesize --data {folder.root} --scale 0.1"
