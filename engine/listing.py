@@ -7,6 +7,7 @@ another name, in another place or packed is named, with the name that would be r
 import os
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -53,6 +54,46 @@ def not_read(unread: Sequence[Unread]) -> str:
     first, others = unread[0], len(unread) - 1
     more = f" and {others} other{'s' if others > 1 else ''}" if others else ""
     return f"not read: {shown(str(first.path), 300)} ({first.hint}){more}"
+
+
+def check_root(folder: DataFolder) -> None:
+    """See that the root of the data is not a file, nor a part of what belongs below the root.
+
+    Raises
+    ------
+    EngineError
+        When it is; the sentence names the folder that may have been meant.
+    """
+    root = folder.root
+    parts = {path.name for path in (folder.embeddings, folder.similarities, folder.default_store)}
+    place = Path(os.path.abspath(root))  # Of "." and ".." the names.
+    # No deeper than DATA/embeddings/APPROACH/FILE.
+    above = next((p.parent for p in (place, *place.parents[:2]) if p.name in parts), None)
+    meant = ""
+    if above is not None and _holds_inputs(above):
+        typed = str(above if root.is_absolute() else os.path.relpath(above))
+        meant = f"; did you mean --data {shown(typed, 300)}?"
+    if root.is_file():
+        raise EngineError(
+            f"{shown(str(root), 300)}: is a file where the root of the data was expected, the "
+            f"folder that holds {folder.embeddings.name}/{meant}"
+        )
+    if meant and not folder.embeddings.is_dir():
+        raise EngineError(
+            f"{shown(str(root), 300)}: is a part of the data and not its root, the folder that "
+            f"holds {folder.embeddings.name}/{meant}"
+        )
+
+
+def roots_below(root: Path) -> list[Path]:
+    """The folders in a folder that are the root of some data; none where it cannot be listed."""
+    with suppress(OSError):  # Who asks has an error of its own to report.
+        return [root / entry.name for entry in _entries(root) if _holds_inputs(root / entry.name)]
+    return []
+
+
+def _holds_inputs(root: Path) -> bool:
+    return any(DataFolder(root).embeddings.glob("*/plots_*s.json"))
 
 
 def list_inputs(folder: DataFolder) -> Listing:

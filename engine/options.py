@@ -53,10 +53,11 @@ _MEANT = {
 _NEEDLESS = ("--resume", "--continue")
 
 
-class _Parser(argparse.ArgumentParser):
+class Parser(argparse.ArgumentParser):
     """Says what is wrong in two lines, not under a list of all options."""
 
     def error(self, message: str) -> NoReturn:
+        """End with status 2."""
         usage = f"usage: {self.prog} [options]; --help lists them"
         self.exit(2, f"{usage}\n{self.prog}: error: {message}\n")
 
@@ -64,7 +65,7 @@ class _Parser(argparse.ArgumentParser):
 def parser() -> argparse.ArgumentParser:
     """Build the parser of the command line."""
     width = min(80, shutil.get_terminal_size().columns)
-    parser = _Parser(
+    parser = Parser(
         # Whichever door it came through.
         prog="similarities-engine",
         usage="%(prog)s [options]",

@@ -23,6 +23,9 @@ class Progress:
     def advance(self, name: str, amount: int) -> None:
         """Say that so much more of a stage is done."""
 
+    def decade(self, name: str, finished: int, total: int) -> None:
+        """Say at which decade the work is, and how many of how many are finished."""
+
     def message(self, text: str) -> None:
         """Say something that is worth knowing and stops nothing."""
 

@@ -23,16 +23,18 @@ from pathlib import Path
 
 import joblib
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 sys.path.insert(0, str(Path(__file__).resolve().parent / "benchmarking"))
 
 from agreement import DisagreementError, difference, digests
 from lineup import Contender, Engine, Row, line_up
 from machine import machine
 from measuring import FailedError, measure
-from synthesize import DIMENSIONS, FILMS
-from synthesize import main as synthesize
 from tables import contenders_table, flat_table, ratios_table
 from warm_memory import warm_memory
+
+from engine.synthesize import DIMENSIONS, FILMS
+from engine.synthesize import main as synthesize
 
 SCALES = {"smoke": 0.03, "medium": 0.1, "full": 1.0}
 FLAT_FILMS = {"smoke": (200, 400), "medium": (1000, 2000, 4000), "full": (2000, 5000, 10000, 20000)}

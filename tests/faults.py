@@ -212,7 +212,7 @@ def stage(data: Path) -> str:
 # --- Runs
 
 
-_PROGRESS = re.compile(r"(reading|computing|exporting) \d+ % of ")
+_PROGRESS = re.compile(r"(reading|computing|computing and exporting|exporting) \d+ %")
 
 
 @dataclass(frozen=True)

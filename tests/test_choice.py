@@ -58,7 +58,7 @@ def test_chosen_are_the_decades_with_an_input_or_in_the_store(root: Path) -> Non
 
 
 def test_without_any_input_the_error_says_where_embeddings_belong(tmp_path: Path) -> None:
-    with pytest.raises(EngineError, match=r"embeddings.*synthesize\.py") as caught:
+    with pytest.raises(EngineError, match=r"embeddings.*python -m engine\.synthesize") as caught:
         choose(DataFolder(tmp_path), store_of(tmp_path), None, None, False)
     assert str(tmp_path / "embeddings") in str(caught.value)
 
@@ -170,3 +170,13 @@ def test_the_command_exits_1_for_a_folder_that_cannot_be_used(
     assert "an approach cannot be called" in out
     assert command("--data", root, "--verify")[0] == 1
     assert command("--data", root, "--approach", "genres")[0] == 0
+
+
+@pytest.mark.parametrize("given", [".", "nowhere"])
+def test_where_embeddings_lie_beside_or_below_that_folder_is_named(
+    given: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(tmp_path / "films", "genres", "1990", films(2))
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(EngineError, match=r"no embeddings were found; did you mean --data films\?"):
+        engine.status(given)

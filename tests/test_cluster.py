@@ -8,12 +8,14 @@ import platform
 import re
 import shutil
 import signal
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import SimpleNamespace
 
 import pytest
 from clusters import (
@@ -451,3 +453,32 @@ def test_without_the_extra_the_command_says_what_to_install(data: Path) -> None:
     assert re.fullmatch(
         r'error: --dask needs more packages .*: pip install "\.\[dask\]"\n', outcome.stderr
     )
+
+
+def test_the_block_for_dask_jobqueue_runs(
+    fast: Cluster, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[object] = []
+
+    class SLURMCluster:
+        """A queue whose jobs are at work already."""
+
+        scheduler_address = fast.address
+
+        def __init__(self, *, cores: int, processes: int, memory: str, walltime: str) -> None:
+            asked.append((cores, processes))
+
+        def scale(self, *, jobs: int) -> None:
+            asked.append(jobs)
+
+        def wait_for_workers(self, n_workers: int) -> None:
+            asked.append(n_workers)
+
+    document = (Path(__file__).parents[1] / "docs" / "cluster.md").read_text()
+    (code,) = re.findall(r"```python\n(.*?)```", document, re.DOTALL)
+    queue = SimpleNamespace(SLURMCluster=SLURMCluster)
+    monkeypatch.setitem(sys.modules, "dask_jobqueue", queue)
+    monkeypatch.chdir(tmp_path)
+    exec(code.replace("/shared/", f"{tmp_path}/"), {})
+    assert asked == [(1, 1), 32, 1]
+    assert outputs(data) == wanted()

@@ -4,7 +4,6 @@ import itertools
 import json
 import math
 import os
-import runpy
 import shutil
 import subprocess
 import sys
@@ -28,10 +27,10 @@ from reference import (
 )
 
 import engine
+from engine.synthesize import main as synthesize
 
 ROOT = Path(__file__).parents[1]
 RUN = ROOT / "scripts" / "run.py"
-SYNTHESIZE = ROOT / "scripts" / "synthesize.py"
 
 # Around the ends of small row-blocks of all three heights, with every remainder mod 8.
 SMALL_SIZES = [*range(22), *range(30, 36)]
@@ -98,7 +97,6 @@ def test_a_decade_of_one_film_or_none_gives_an_empty_object(tmp_path: Path, text
 def test_made_up_films_of_the_real_form_come_out_as_the_notebook_writes_them(
     tmp_path: Path,
 ) -> None:
-    synthesize = runpy.run_path(str(SYNTHESIZE))["main"]
     decades = ["--decade", "1910", "1920", "1930"]
     assert synthesize(["--data", str(tmp_path), *decades, "--scale", "0.3"]) == 0
     summary = finish(tmp_path, workers=1)

@@ -52,14 +52,15 @@ def test_each_chunk_is_written_once_and_never_read_in_an_undisturbed_run(
     assert chunk_counts(disk.reads) == Counter()
 
 
-def test_each_input_is_opened_once_and_parsed_once(
+def test_each_input_is_parsed_once(
     root: Path, disk: Disk, performed: list[tuple[Any, Any]]
 ) -> None:
     time.sleep(0.05)  # A file that was written this moment is opened again when it has settled.
     engine.run(root, workers=1)
     inputs = [str(path) for path in (root / "embeddings").rglob("*.json")]
     assert len(inputs) == len(SIZES)
-    assert [disk.reads[path] for path in inputs] == [1] * len(SIZES)
+    # And a look at its beginning, to know how much room is needed.
+    assert [disk.reads[path] for path in inputs] == [2] * len(SIZES)
     read = Counter(task.name.decade for task, _ in performed if isinstance(task, ReadTask))
     assert read == Counter(list(SIZES))
 

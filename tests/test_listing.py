@@ -1,6 +1,7 @@
 """What is found in the folder of embeddings, and what is named though it is not read."""
 
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from reference import films, put
 import engine
 from engine.data_folder import DataFolder, DecadeName
 from engine.errors import EngineError
-from engine.listing import Listing, Unread, list_inputs, not_read
+from engine.listing import Listing, Unread, check_root, list_inputs, not_read, roots_below
 
 
 def test_inputs_are_listed_by_approach_and_year(tmp_path: Path) -> None:
@@ -164,3 +165,49 @@ def test_what_is_not_read_is_named_in_a_line_fit_for_a_terminal(tmp_path: Path) 
     assert unread.hint == "did you mean plots_2000s.json?"
     assert not_read([unread]).isprintable()
     assert not_read([]) == ""
+
+
+# --- the root of the data -------------------------------------------------------------------------
+
+
+@pytest.fixture
+def there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder that holds the root ``films`` of some data."""
+    put(tmp_path / "films", "genres", "1990", films(2))
+    (tmp_path / "films" / "similarities.zarr").mkdir()
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    "given",
+    ["embeddings", "embeddings/genres", "embeddings/genres/plots_1990s.json", "similarities.zarr"],
+)
+def test_a_part_of_the_data_is_answered_with_its_root(there: Path, given: str) -> None:
+    for root in (Path("films"), there / "films"):
+        with pytest.raises(EngineError, match=re.escape(f"did you mean --data {root}?")):
+            check_root(DataFolder(root / given))
+
+
+def test_a_part_of_the_data_is_known_from_within(
+    there: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(there / "films" / "embeddings")
+    with pytest.raises(EngineError, match=r"did you mean --data \.\.\?"):
+        check_root(DataFolder(Path()))
+
+
+@pytest.mark.parametrize("given", ["films", ".", "nowhere", "films/other", "films/similarities.x"])
+def test_other_folders_may_be_roots(there: Path, given: str) -> None:
+    check_root(DataFolder(Path(given)))
+
+
+def test_a_file_is_no_root(there: Path) -> None:
+    (there / "x.json").write_text("{}")
+    with pytest.raises(EngineError, match=r"x\.json: is a file where the root.*embeddings/$"):
+        check_root(DataFolder(there / "x.json"))
+
+
+def test_roots_in_a_folder_are_found(there: Path) -> None:
+    assert roots_below(there) == [there / "films"]
+    assert roots_below(there / "films") == roots_below(there / "nowhere") == []

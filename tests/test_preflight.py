@@ -1,20 +1,18 @@
 """What is seen before the work starts: an output that cannot be, and a disk that will not do."""
 
+import os
+import re
 import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from conftest import Listener
 from reference import films, outputs, put
 
 import engine
-from engine.batch.plan import DecadeState, Settings, look
-from engine.batch.preflight import check_output, short_of_space
-from engine.data_folder import DataFolder, DecadeName
+from engine.batch.preflight import check_output
 from engine.errors import EngineError
-from engine.store.store import Store
-
-NAME = DecadeName("genres", "1990")
 
 
 def test_the_folder_of_an_output_is_made(tmp_path: Path) -> None:
@@ -47,34 +45,78 @@ def test_an_output_that_cannot_be_put_in_place_fails_its_decade_before_it_is_com
     assert list(outputs(tmp_path)) == ["genres/similarities_2000s.json"]
 
 
-def states(root: Path, n: int) -> tuple[Store, list[DecadeState]]:
-    """A decade that was computed and is to be exported."""
-    put(root, "genres", "1990", films(n))
-    engine.run(root, workers=1, export=False)
-    store = Store(str(root / "similarities.zarr"))
-    return store, look(DataFolder(root), store, [NAME], Settings())
+def room(monkeypatch: pytest.MonkeyPatch, n_bytes: float) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=int(n_bytes)))
 
 
-@pytest.mark.parametrize(("room", "enough"), [(0.5, False), (2.0, True)])
-def test_a_disk_without_room_for_the_output_is_said_with_how_much_is_needed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, room: float, enough: bool
+def written(root: Path) -> int:
+    """Bytes in the store and the outputs, but for records, which take no room to speak of."""
+    files = [path for path in root.glob("similarities*/**/*") if path.is_file()]
+    return sum(path.stat().st_size for path in files if path.name != "zarr.json")
+
+
+@pytest.mark.parametrize(("part", "enough"), [(0.7, False), (1.4, True)])
+@pytest.mark.parametrize("read", [False, True])
+def test_a_disk_without_room_is_said_before_the_work_starts_with_how_much_is_needed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, part: float, enough: bool, read: bool
 ) -> None:
-    store, found = states(tmp_path, 200)
-    engine.run(tmp_path, workers=1)
-    n_bytes = sum(map(len, outputs(tmp_path).values()))
-    usage = SimpleNamespace(free=int(room * n_bytes))
-    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
-    sentence = short_of_space(store, found, compute=True, export=True)
-    assert (sentence is None) == enough
-    if sentence:
-        assert "GB are needed" in sentence
-        assert "resumes" in sentence
+    for decade in ("1990", "2000"):
+        put(tmp_path / "there", "genres", decade, films(600, 40))
+        put(tmp_path, "genres", decade, films(600, 40))
+    assert engine.run(tmp_path / "there", workers=1).ok
+    needed = written(tmp_path / "there")
+    if read:  # All is there but for the outputs.
+        engine.run(tmp_path, workers=1, export=False)
+        needed -= written(tmp_path)
+    room(monkeypatch, part * needed)
+    heard: list[str] = []
+
+    class Ears(engine.Progress):
+        def message(self, text: str) -> None:
+            heard.append(text)
+
+        def stage(self, name: str, total: int, done: int, unit: str) -> None:
+            heard.append(name)
+
+    assert engine.run(tmp_path, workers=1, progress=Ears()).ok
+    assert heard[0] in ("reading", "computing", "exporting") or not enough
+    if not enough:
+        said = re.fullmatch(
+            rf"{tmp_path}.*: about (.*) MB are needed and (.*) MB are free; .*resumes.*", heard[0]
+        )
+        assert said
+        assert float(said[1]) == pytest.approx(needed / 1e6, rel=0.2)
+        assert float(said[2]) == pytest.approx(part * needed / 1e6, rel=0.01)
+        assert len([text for text in heard if "needed" in text]) == 1
 
 
-def test_what_is_finished_needs_no_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_finished_needs_no_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, listener: Listener
+) -> None:
     put(tmp_path, "genres", "1990", films(20))
     engine.run(tmp_path, workers=1)
-    store = Store(str(tmp_path / "similarities.zarr"))
-    found = look(DataFolder(tmp_path), store, [NAME], Settings())
-    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=0))
-    assert short_of_space(store, found, compute=True, export=True) is None
+    room(monkeypatch, 0)
+    assert engine.run(tmp_path, workers=1, progress=listener).ok
+    assert listener.messages == []
+
+
+@pytest.mark.parametrize("made", [False, True])
+def test_a_folder_that_may_not_be_written_is_answered_with_the_option_for_another_store(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, made: bool
+) -> None:
+    data = tmp_path / "data"
+    put(data, "genres", "1990", films(5))
+    if made:
+        engine.run(data, workers=1)
+    may = os.access
+    monkeypatch.setattr(
+        os, "access", lambda path, mode: mode & os.W_OK == 0 or data not in Path(path, "x").parents
+    )
+    assert may(data, os.W_OK)
+    with pytest.raises(EngineError, match=r"no permission to write the store here.*--store"):
+        engine.run(data, workers=1)
+    elsewhere = tmp_path / "x.zarr"
+    assert engine.run(data, store=elsewhere, workers=1, export=False).ok
+    (decade,) = engine.run(data, store=elsewhere, workers=1).decades
+    assert "no permission to write the output here" in str(decade.error)
+    assert "--compute-only" in str(decade.error)

@@ -63,10 +63,10 @@ def chunks(data: Path, name: str = "embedding/1930") -> dict[str, Path]:
 def do_as_told(error: EngineError) -> None:
     """Run the command with which a sentence ends."""
     words = shlex.split("python" + str(error).partition(": python")[2])
-    assert words[:2] == ["python", "scripts/run.py"]
+    assert words[:3] == ["python", "-m", "engine"]
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        assert main([*words[2:], "--quiet"]) == 0
+        assert main([*words[3:], "--quiet"]) == 0
     finally:
         for number, handler in handlers.items():
             signal.signal(number, handler)

@@ -4,7 +4,8 @@ import itertools
 import json
 import math
 import os
-import runpy
+import re
+import shutil
 import subprocess
 import sys
 import time
@@ -16,10 +17,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from engine import synthesize
+
 ROOT = Path(__file__).parents[1]
 SCRIPT = ROOT / "scripts" / "synthesize.py"
 SAMPLE = ROOT / "data" / "sample"
-synthesize = SimpleNamespace(**runpy.run_path(str(SCRIPT)))
 
 FILMS = {
     1910: 117,
@@ -174,7 +176,8 @@ def test_ids_are_different_integers_in_no_order_and_shared_by_the_approaches(
 def test_vectors_have_unit_length(approach: str, dimensions: int) -> None:
     rng = synthesize.generator(0, 1910, approach)
     vectors = synthesize.synthesize_vectors(approach, 300, dimensions, rng)
-    assert (vectors.shape, vectors.dtype) == ((300, dimensions), np.float64)
+    assert vectors.shape == (300, dimensions)
+    assert vectors.dtype == np.float64
     for vector in vectors.tolist():
         assert math.sqrt(math.fsum(x * x for x in vector)) == pytest.approx(1, abs=1e-14)
 
@@ -284,8 +287,11 @@ def test_a_killed_run_leaves_no_half_file_under_a_final_name(tmp_path: Path, mom
 def test_an_unusable_folder_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     result = run(tmp_path, "--data", "file", "--films", "2", "--decade", "1910")
-    path = Path("file", "embeddings", "embedding", "plots_1910s.json")
-    assert (result.returncode, result.stderr) == (1, f"error: {path}: Not a directory\n")
+    assert result.returncode == 1
+    assert result.stderr.startswith(
+        "error: file: is a file where the root of the data was expected"
+    )
+    assert len(result.stderr.splitlines()) == 1
 
 
 @pytest.mark.parametrize(
@@ -313,3 +319,27 @@ def test_wrong_usage_exits_2_and_writes_nothing(
         f"argument {arguments[-2 if arguments[0] == '--scale' else 0]}" in capsys.readouterr().err
     )
     assert files(tmp_path) == {}
+
+
+def test_a_disk_that_is_too_small_is_said_before_anything_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=120_000_000))
+    assert synthesize.main(["--data", str(tmp_path / "films")]) == 1
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert re.fullmatch(
+        rf"error: {tmp_path}: about 4\d\d MB are needed and 120 MB are free; make room, .*\n",
+        told.err,
+    )
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_part_of_the_data_gets_no_embeddings_of_its_own(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make(tmp_path, "--films", "2")
+    before = files(tmp_path)
+    assert synthesize.main(["--data", str(tmp_path / "embeddings")]) == 1
+    assert f"did you mean --data {tmp_path}?" in capsys.readouterr().err
+    assert files(tmp_path) == before

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from engine.data_folder import DataFolder, DecadeName, select
-from engine.errors import EngineError
-from engine.listing import Unread, list_inputs, not_read
+from engine.errors import EngineError, shown
+from engine.listing import Unread, check_root, list_inputs, not_read, roots_below
 from engine.store.store import Store
 
 
@@ -34,6 +34,7 @@ def choose(
     EngineError
         When there are none, or one was asked for that is not there.
     """
+    check_root(folder)
     listing = list_inputs(folder)
     unusable = listing.unusable
     stored = store.names() if there else ()
@@ -45,13 +46,24 @@ def choose(
     if errors and not (known if approaches is None else usable):
         raise EngineError(errors[0])
     if not known:
-        raise EngineError(
-            f"{folder.embeddings}: no embeddings were found; {skipped}{'; ' * bool(skipped)}they "
-            f"belong in {folder.embeddings}/APPROACH/plots_YEARs.json, or make some up: "
-            f"python scripts/synthesize.py --data {folder.root} --scale 0.1"
-        )
+        raise EngineError(_nothing(folder, skipped))
     try:
         names = select(known, usable, decades)
     except EngineError as error:
         raise EngineError(f"{error}; {skipped}" if skipped else str(error)) from None
     return Choice(names, errors, unread)
+
+
+def _nothing(folder: DataFolder, skipped: str) -> str:
+    """Say that there are no embeddings, and what to do about it."""
+    sentence = f"{folder.embeddings}: no embeddings were found; "
+    if skipped:
+        sentence += f"{skipped}; "
+    # Of a folder that is not there, those beside it.
+    others = roots_below(folder.root if folder.root.exists() else folder.root.parent)
+    if others:
+        return f"{sentence}did you mean --data {shown(str(others[0]), 300)}?"
+    return (
+        f"{sentence}they belong in {folder.embeddings}/APPROACH/plots_YEARs.json, or make some up: "
+        f"python -m engine.synthesize --data {folder.root} --scale 0.1"
+    )

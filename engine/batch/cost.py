@@ -1,18 +1,43 @@
-"""What a job costs, roughly: how many workers are worth their start."""
+"""What a job costs, roughly: its CPU time, and how many workers are worth their start."""
 
 import math
 
-_START_SECONDS = 0.5
-"""What it costs to start a worker process that imports numpy and zarr."""
-_SECONDS_PER_BYTE = 5e-9
+_START_SECONDS = 0.3
+"""What it costs to start a worker process, which imports numpy."""
+_SECONDS_PER_BYTE = 4e-9
 """To read an input."""
-_SECONDS_PER_PAIR = 150e-9
-"""To compute, store and export it, or to verify it."""
+_STORE_SECONDS = 20e-9
+"""To store a pair; what it takes to compute it grows with the numbers of a film."""
+_SECONDS_PER_NUMBER = 0.05e-9
+_EXPORT_SECONDS = 70e-9
+"""To export a pair, or to verify it."""
 
 
-def worth(workers: int, *, n_bytes: int = 0, n_pairs: int = 0) -> int:
-    """Number of workers, at most so many, that repay their start on a job of this size."""
-    seconds = n_bytes * _SECONDS_PER_BYTE + n_pairs * _SECONDS_PER_PAIR
+def cpu_seconds(
+    *, n_bytes: int = 0, n_computed: int = 0, n_dimensions: int = 0, n_exported: int = 0
+) -> float:
+    """Estimate the CPU time of a job.
+
+    Parameters
+    ----------
+    n_bytes
+        Of inputs, to be read.
+    n_computed, n_exported
+        Pairs to be computed and stored, and to be exported.
+    n_dimensions
+        Numbers of a film.
+    """
+    seconds = n_bytes * _SECONDS_PER_BYTE + n_exported * _EXPORT_SECONDS
+    return seconds + n_computed * (_STORE_SECONDS + _SECONDS_PER_NUMBER * n_dimensions)
+
+
+def worth(workers: int, seconds: float) -> int:
+    """Number of workers, at most so many, that repay their start on so much CPU time."""
     if seconds < 2 * _START_SECONDS:
         return 1
     return max(1, min(workers, math.ceil(seconds / _START_SECONDS)))
+
+
+def wall_seconds(seconds: float, workers: int) -> float:
+    """Estimate the wall time of so much CPU time, divided among workers."""
+    return seconds / workers + (_START_SECONDS if workers > 1 else 0)

@@ -10,8 +10,9 @@ from dataclasses import dataclass, field, replace
 from itertools import chain
 
 from engine.batch import notices
-from engine.batch.cost import worth
-from engine.batch.plan import DecadeState, Settings, contradiction, look
+from engine.batch.cost import cpu_seconds, worth
+from engine.batch.forecast import Steps, forecast
+from engine.batch.plan import DecadeState, Settings, contradiction, look, not_computed
 from engine.batch.preflight import check_output, short_of_space
 from engine.batch.summary import DecadeSummary
 from engine.data_folder import DataFolder, DecadeName
@@ -85,14 +86,18 @@ class Job:
         self.states = {state.name: state for state in states}
         for state in states:
             self._judge(state)
+        if self.rounds == 0:
+            steps = Steps(self.compute, self.export)
+            coming = [(s.output, forecast(s, self.store, steps)) for s in self.states.values()]
+            if short := short_of_space(self.store, coming):
+                self.progress.message(short)
 
     def _judge(self, state: DecadeState) -> None:
         name, summary = state.name, self.summaries[state.name]
         if state.error:
             self._fail(name, state.error)
         elif not self.compute and not state.computed:
-            what = state.note or f"{name}: is not computed yet"
-            self._fail(name, f"{what}; run without --export-only")
+            self._fail(name, not_computed(state))
         elif self.export and not state.exported:
             try:
                 check_output(state.output)
@@ -161,10 +166,11 @@ class Job:
             )
             for state in unread
         ]
-        n = min(len(tasks), worth(self.n_workers, n_bytes=sum(sizes.values())))
+        n = min(len(tasks), worth(self.n_workers, cpu_seconds(n_bytes=sum(sizes.values()))))
         for result in self.workers.perform_all(performer, tasks, n):
             name = result.task.name
             self.progress.advance("reading", sizes[name])
+            self._say_decade(name)
             self.summaries[name].seconds += result.seconds
             if result.error or result.record is None:
                 self._fail(name, result.error or "", result.details)
@@ -204,8 +210,6 @@ class Job:
             task for state in self.states.values() for task in self._tasks(state, export=False)
         ]
         tasks.sort(key=lambda task: -self.states[task.name].n_pairs)
-        if warning := short_of_space(self.store, self.states.values(), compute=True, export=False):
-            self.progress.message(warning)
         stored = sum(state.pairs_stored for state in self.states.values())
         total = sum(state.n_pairs for state in self.states.values())
         self.progress.stage("computing", total, stored, "pairs")
@@ -216,6 +220,7 @@ class Job:
 
     def _work(self) -> None:
         tasks: list[BlockTask] = []
+        seconds = 0.0
         # Whole decades one after another, the largest first: a worker keeps the vectors of the
         # decade it is at, and the small ones fill the gaps at the end.
         for state in sorted(self.states.values(), key=lambda state: -state.n_pairs):
@@ -225,11 +230,8 @@ class Job:
                 self._fail(state.name, reason(error, state.output))
                 continue
             tasks += found
+            seconds += sum(_cpu_seconds(task, state.record) for task in found)
             self.outstanding[state.name] = len(found)
-        if warning := short_of_space(
-            self.store, self.states.values(), compute=self.compute, export=self.export
-        ):
-            self.progress.message(warning)
         stored = sum(state.pairs_stored for state in self.states.values())
         if tasks and self.compute:
             total = sum(state.n_pairs for state in self.states.values())
@@ -242,7 +244,7 @@ class Job:
         for name, left in list(self.outstanding.items()):
             if not left and name in self.states:
                 self._finish(name)
-        n = worth(self.n_workers, n_pairs=sum(task.row_block_pairs for task in tasks))
+        n = worth(self.n_workers, seconds)
         wanted = (task for task in tasks if task.name in self.states)
         for result in self.workers.perform_all(performer, wanted, n):
             self._account(result)
@@ -311,6 +313,21 @@ class Job:
             self.outstanding[name] -= 1
             if not self.outstanding[name]:
                 self._finish(name)
+        self._say_decade(name)
+
+    def _say_decade(self, name: DecadeName) -> None:
+        """Tell the listener at which decade the work is."""
+        finished = sum(
+            summary.up_to_date
+            or summary.error is not None
+            or (
+                bool(summary.n_films)
+                and summary.pairs_computed + summary.pairs_resumed >= summary.n_pairs
+                and not (self.export and summary.output_bytes is None)
+            )
+            for summary in self.summaries.values()
+        )
+        self.progress.decade(str(name), finished, len(self.summaries))
 
     def _finish(self, name: DecadeName) -> None:
         """Give the finished output its name, after the record says what it will be."""
@@ -339,3 +356,11 @@ class Job:
         self.n_workers = max(1, self.n_workers - 1)
         self.progress.message(f"a worker process {death}; going on with {self.n_workers}")
         self.again = True
+
+
+def _cpu_seconds(task: BlockTask, record: Record | None) -> float:
+    return cpu_seconds(
+        n_computed=task.row_block_pairs if task.fresh else 0,
+        n_dimensions=record.n_dimensions if record else 0,
+        n_exported=task.row_block_pairs if task.output else 0,
+    )

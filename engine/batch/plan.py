@@ -291,3 +291,9 @@ def contradiction(states: Iterable[DecadeState]) -> str:
         f"{against[0].conflict} for {decades}: leave the option out to keep that, or add --restart "
         f"to delete {deleted} and compute anew"
     )
+
+
+def not_computed(state: DecadeState) -> str:
+    """Say why a decade cannot be exported without being computed."""
+    what = state.note or f"{state.name}: is not computed yet"
+    return f"{what}; run without --export-only"

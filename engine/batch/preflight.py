@@ -1,17 +1,13 @@
 """What can be known before the work starts: where it could not end."""
 
 import os
-import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
-from engine.batch.plan import DecadeState
+from engine.batch.forecast import Forecast
+from engine.disk import nearest, short_of_room
 from engine.errors import EngineError
 from engine.store.store import Store
-from engine.triangle.blocks import CHUNK_CELLS
-
-_BYTES_PER_PAIR = 40
-"""Of JSON, with ids of up to eight digits."""
 
 
 def check_output(output: Path) -> None:
@@ -27,50 +23,59 @@ def check_output(output: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         place = error.filename or folder
+        in_its_place = isinstance(error, FileExistsError | NotADirectoryError)
+        remedy = "move what is in its place" if in_its_place else "change its permissions"
         raise EngineError(
-            f"{place}: the folder of the output cannot be made ({error.strerror}); move what is "
-            "in its place, or give another --data"
+            f"{place}: the folder of the output cannot be made ({error.strerror}); {remedy}, or "
+            "leave the JSON out with --compute-only"
         ) from None
     if not os.access(folder, os.W_OK | os.X_OK):
         raise EngineError(
-            f"{folder}: no permission to write the output here; change that, or give another --data"
+            f"{folder}: no permission to write the output here; change that, or leave the JSON out "
+            "with --compute-only"
         )
     if output.is_dir():
         raise EngineError(f"{output}: is a folder where the output belongs; move it away")
 
 
-def short_of_space(
-    store: Store, states: Iterable[DecadeState], *, compute: bool, export: bool
-) -> str | None:
-    """Estimate whether the disks have room for what is to come.
+def check_store(store: Store) -> None:
+    """See that a store on a disk, and its lock beside it, can be written.
 
-    Returns
-    -------
-    str or None
-        A sentence when they have not. It is an estimate, so it stops nothing.
+    Raises
+    ------
+    EngineError
+        When they cannot, as in a data folder that is there to be read alone.
     """
-    needed: dict[int, int] = {}
-    places: dict[int, Path] = {}
-
-    def need(folder: Path, n_bytes: int) -> None:
-        while not folder.exists():
-            folder = folder.parent
-        device = folder.stat().st_dev
-        needed[device] = needed.get(device, 0) + n_bytes
-        places.setdefault(device, folder)
-
-    for state in states:
-        if compute and store.path is not None and state.record is not None:
-            missing = state.record.grid.n_chunks - len(state.chunks)
-            need(store.path, 8 * missing * CHUNK_CELLS)
-        if export and not state.exported:
-            need(state.output.parent, state.n_pairs * _BYTES_PER_PAIR)
-    for device, n_bytes in needed.items():
-        free = shutil.disk_usage(places[device]).free
-        if free < n_bytes:
-            return (
-                f"{places[device]}: about {n_bytes / 1e9:.1f} GB are needed and "
-                f"{free / 1e9:.1f} GB are free; the run goes on until the disk is full, and the "
-                "same command resumes when there is room"
+    if store.path is None:
+        return
+    for folder in (nearest(store.path.absolute().parent), store.path):
+        if folder.is_dir() and not os.access(folder, os.W_OK | os.X_OK):
+            raise EngineError(
+                f"{folder}: no permission to write the store here; put it elsewhere with --store, "
+                "and leave the JSON out with --compute-only if it cannot be written either"
             )
-    return None
+
+
+def short_of_space(store: Store, coming: Iterable[tuple[Path, Forecast]]) -> str:
+    """Estimate whether the disks have room for what is to come; a sentence when they have not.
+
+    It is an estimate, so it stops nothing.
+
+    Parameters
+    ----------
+    store
+        What is computed is written here, if it is on a disk.
+    coming
+        The output of each decade, and what the run would write.
+    """
+    needs: list[tuple[Path, int]] = []
+    for output, forecast in coming:
+        if store.path is not None:
+            needs.append((store.path, forecast.store_bytes))
+        needs.append((output.parent, forecast.output_bytes))
+    if short := short_of_room(needs):
+        return (
+            f"{short}; the run goes on until the disk is full, and the same command resumes when "
+            "there is room"
+        )
+    return ""

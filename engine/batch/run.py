@@ -10,7 +10,7 @@ from engine.arguments import Count, Names, Number, Years, read_arguments
 from engine.batch.choice import choose
 from engine.batch.job import Job
 from engine.batch.plan import Settings
-from engine.batch.preflight import check_output
+from engine.batch.preflight import check_output, check_store
 from engine.batch.summary import DecadeSummary, Summary
 from engine.data_folder import DataFolder, DecadeName
 from engine.embeddings.reading import is_there
@@ -132,6 +132,7 @@ def run(
         progress.message(
             f"{asked.workers} workers were asked for; {usable} are used, one for each CPU"
         )
+    check_store(target)
     with ExitStack() as held:
         warnings = [held.enter_context(locked(target))]
         if export:
@@ -162,7 +163,7 @@ def run(
                 processes,
                 min(asked.workers or usable, usable),
                 progress,
-                {name: DecadeSummary(name) for name in names},
+                {name: DecadeSummary(name, output=folder.output(name)) for name in names},
                 away,
             )
             while job.round():

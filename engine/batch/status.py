@@ -6,14 +6,19 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from engine import native
-from engine.arguments import Names, Number, Years, read_arguments
+from engine.arguments import Count, Names, Number, Years, read_arguments
 from engine.batch.choice import choose
-from engine.batch.plan import DecadeState, Settings, contradiction, look
+from engine.batch.cost import wall_seconds, worth
+from engine.batch.forecast import Forecast, Steps, forecast
+from engine.batch.plan import DecadeState, Settings, contradiction, look, not_computed
+from engine.batch.preflight import short_of_space
 from engine.data_folder import DecadeName
 from engine.listing import Unread
 from engine.store.lock import holder
 from engine.store.source import Source
+from engine.store.store import Store
 from engine.triangle.kernel import KernelName
+from engine.work.pool import cpus
 
 
 @dataclass(frozen=True)
@@ -46,9 +51,13 @@ class DecadeStatus:
     """With which the output was made, even if the next run makes another."""
     next: str
     """``"nothing"``, ``"read"`` (and compute and export), ``"compute"`` (and export),
-    ``"export"`` or ``"fail"``."""
+    ``"export"``, ``"delete"`` (what the store has, as there is no input) or ``"fail"``."""
     reason: str
     """Why it is to be read again, or what it will fail for."""
+    conflict: bool = False
+    """An option contradicts what is computed."""
+    forecast: Forecast = field(default_factory=Forecast)
+    """How much the next run would read, compute, delete and write."""
 
 
 @dataclass(frozen=True)
@@ -65,24 +74,40 @@ class Status:
     """What is not read, though it may have been meant to be."""
     way: str = field(default_factory=native.in_use)
     """What this machine computes with: ``"native (AVX-512)"`` or ``"Python"``, for instance."""
+    refused: str = ""
+    """Which option contradicts what is computed, so that the next run would end at once."""
+    warning: str = ""
+    """Where a disk has too little room for the next run."""
+    seconds: float = 0.0
+    """Wall time that the next run would take, roughly."""
+    workers: int = 1
+    """With so many worker processes."""
+    min_similarity: float | None = None
+    """Of the run that is told."""
 
 
 def status(
     data: str | os.PathLike[str] = "data",
     *,
     store: str | os.PathLike[str] | None = None,
+    workers: Count | None = None,
     approaches: Names | None = None,
     decades: Years | None = None,
     kernel: KernelName | None = None,
     normalize: bool | None = None,
     min_similarity: Number | None = None,
+    compute: bool = True,
+    export: bool = True,
+    restart: bool = False,
 ) -> Status:
     """Say what is done and what a run with the same arguments would do.
 
     Parameters
     ----------
-    data, store, approaches, decades, kernel, normalize, min_similarity
+    data, store, workers, approaches, decades, kernel, normalize, min_similarity
         As for `engine.run`.
+    compute, export, restart
+        As for `engine.run`: what a run with them would do is told, and not done.
 
     Returns
     -------
@@ -97,12 +122,18 @@ def status(
         When an argument is not what it should be.
     """
     asked = read_arguments(
+        workers=workers,
         approaches=approaches,
         decades=decades,
         kernel=kernel,
         normalize=normalize,
         min_similarity=min_similarity,
     )
+    if not (compute or export):
+        raise ValueError("there is nothing to do without compute and without export")
+    if restart and not compute:
+        raise ValueError("restart forgets what an export without compute would need")
+    steps = Steps(compute, export, restart)
     settings = Settings(asked.kernel, asked.normalize, asked.min_similarity)
     source = Source.at(data, store)
     folder, target = source.folder, source.store
@@ -114,12 +145,27 @@ def status(
         states = [
             DecadeState(name, folder.input(name), folder.output(name)) for name in choice.names
         ]
-    found = [_status(state, settings) for state in states]
-    return Status(target.location, holder(target), found, choice.errors, choice.unread)
+    found = [_status(state, settings, target, steps) for state in states]
+    usable = min(asked.workers or cpus(), cpus())
+    seconds = sum(decade.forecast.seconds for decade in found)
+    used = worth(usable, seconds)
+    return Status(
+        target.location,
+        holder(target),
+        found,
+        choice.errors,
+        choice.unread,
+        refused="" if restart else contradiction(states),
+        warning=short_of_space(target, [(decade.output, decade.forecast) for decade in found]),
+        seconds=wall_seconds(seconds, used),
+        workers=used,
+        min_similarity=asked.min_similarity,
+    )
 
 
-def _status(state: DecadeState, settings: Settings) -> DecadeStatus:
+def _status(state: DecadeState, settings: Settings, store: Store, steps: Steps) -> DecadeStatus:
     record = state.record
+    following = _next(state, steps)
     export = record.export if record and state.exported else None
     exported = 0
     if record and state.exported:
@@ -145,8 +191,10 @@ def _status(state: DecadeState, settings: Settings) -> DecadeStatus:
         output_written=_iso(export.mtime_ns) if export else None,
         output_pairs=export.n_pairs if export else None,
         min_similarity=_min_similarity(state),
-        next=_next(state),
-        reason=state.error or contradiction([state]) or state.note,
+        next=following,
+        reason=_reason(state, steps, following),
+        conflict=bool(state.conflict) and not steps.restart,
+        forecast=Forecast() if following == "fail" else forecast(state, store, steps),
     )
 
 
@@ -156,14 +204,26 @@ def _min_similarity(state: DecadeState) -> float | None:
     return None
 
 
-def _next(state: DecadeState) -> str:
-    if state.error or state.conflict:
+def _next(state: DecadeState, steps: Steps) -> str:
+    if steps.restart and not state.input.exists():
+        return "delete"
+    if state.error or (state.conflict and not steps.restart):
+        return "fail"
+    if steps.restart:
+        return "read"
+    if not steps.compute and not state.computed:
         return "fail"
     if state.record is None:
         return "read"
     if not state.computed:
         return "compute"
-    return "nothing" if state.exported else "export"
+    return "nothing" if state.exported or not steps.export else "export"
+
+
+def _reason(state: DecadeState, steps: Steps, following: str) -> str:
+    if following == "fail":
+        return state.error or contradiction([state]) or not_computed(state)
+    return "" if steps.restart else state.note
 
 
 def _iso(mtime_ns: int) -> str:

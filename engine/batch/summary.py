@@ -1,6 +1,7 @@
 """What a run did, as a value for whoever started it."""
 
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from engine.data_folder import DecadeName
 
@@ -26,6 +27,8 @@ class DecadeSummary:
     """Wall time of the workers, summed."""
     error: str | None = None
     """Why it is not finished, in one sentence."""
+    output: Path | None = None
+    """Where the JSON lies, or will lie."""
 
 
 @dataclass(frozen=True)

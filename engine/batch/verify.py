@@ -15,7 +15,7 @@ import google_crc32c
 
 from engine.arguments import Count, Names, Years, read_arguments
 from engine.batch.choice import choose
-from engine.batch.cost import worth
+from engine.batch.cost import cpu_seconds, worth
 from engine.data_folder import DataFolder, DecadeName
 from engine.embeddings.reading import fingerprint
 from engine.errors import (
@@ -28,6 +28,7 @@ from engine.errors import (
 )
 from engine.legacy_json import finalize
 from engine.legacy_json.output import checksum
+from engine.listing import check_root
 from engine.progress import Progress
 from engine.store.lock import holder
 from engine.store.record import Record
@@ -139,6 +140,7 @@ def verify(
     source = Source.at(data, store)
     folder, target = source.folder, source.store
     if not target.exists():
+        check_root(folder)
         raise EngineError(f"{target.location}: there is no store to verify; run the engine first")
     progress = progress or Progress()
     choice = choose(folder, target, asked.approaches, asked.decades, True)
@@ -169,7 +171,7 @@ def verify(
     tasks = list(itertools.chain.from_iterable(decade.tasks or () for decade in found.values()))
     total = sum(task.row_block_pairs for task in tasks)
     progress.stage("verifying", total, 0, "pairs")
-    n = worth(min(asked.workers or cpus(), cpus()), n_pairs=total)
+    n = worth(min(asked.workers or cpus(), cpus()), cpu_seconds(n_exported=total))
     with Workers(progress.message) as processes:
         try:
             for result in processes.perform_all(examiner, tasks, n):

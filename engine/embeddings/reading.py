@@ -12,6 +12,7 @@ from io import BufferedReader
 from pathlib import Path
 
 from engine.embeddings.parsing import Embeddings, parse_embeddings, sentence
+from engine.embeddings.shapes import HEAD, other_shape
 from engine.errors import InputError
 
 _ATTEMPTS = 4  # to read a file that changes meanwhile
@@ -43,7 +44,9 @@ def read_embeddings(path: Path) -> Embeddings:
                 try:
                     outcome = parse_embeddings(file, str(path))
                 except InputError as error:
-                    outcome = error
+                    file.seek(0)
+                    other = other_shape(str(path), file.read(HEAD))
+                    outcome = InputError(other) if other else error
                 after, there = os.fstat(file.fileno()), os.stat(path)
         except OSError as error:
             raise _unreadable(path, error) from error
@@ -68,6 +71,25 @@ def fingerprint(path: Path) -> str:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise _unreadable(path, error) from error
+
+
+def estimate(path: Path) -> tuple[int, int]:
+    """Estimate how many films a file holds, and how many numbers of each, by its beginning.
+
+    Returns
+    -------
+    tuple of int
+        Films and numbers; both 0 where nothing can be told.
+    """
+    try:
+        with _open(path) as file:
+            size, head = os.fstat(file.fileno()).st_size, file.read(HEAD)
+    except OSError:
+        return 0, 0
+    if not (n := head.count(b"]")):
+        return 0, 0
+    n_films = n if len(head) == size else round(n * size / (head.rfind(b"]") + 1))
+    return n_films, head[: head.find(b"]")].count(b",") + 1
 
 
 def is_there(path: Path) -> bool:

@@ -64,7 +64,7 @@ class Source:
 
     def command(self, name: DecadeName | None = None) -> str:
         """Write the command that computes everything, or what is missing of one decade."""
-        words = ["python", "scripts/run.py", "--data", str(self.folder.root)]
+        words = ["python", "-m", "engine", "--data", str(self.folder.root)]
         if self.store.location != str(self.folder.default_store):
             words += ["--store", self.store.location]
         if name:

@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from engine.terminal.progress import TerminalProgress
-    from engine.terminal.tables import size, status_table, summary_table, table
+    from engine.terminal.tables import status_table, summary_table, table
 
-__all__ = ["TerminalProgress", "size", "status_table", "summary_table", "table"]
+__all__ = ["TerminalProgress", "status_table", "summary_table", "table"]
 
 
 def __getattr__(name: str) -> Any:

@@ -1,6 +1,7 @@
 """Bars and messages while a run works."""
 
 import os
+import shutil
 import sys
 import threading
 import time
@@ -10,11 +11,15 @@ from tqdm.auto import tqdm
 
 from engine.progress import Progress
 from engine.store.location import masked
+from engine.terminal.bars import Stage, bar, heading, joined, standing
 
 _LINE_SECONDS = 10.0
 """Between two lines of progress where there are no bars."""
+_DRAW_SECONDS = 0.1
+"""Between two drawings of the bars."""
 _WIDGETS = any(base.__module__ == "tqdm.notebook" for base in tqdm.__mro__)
 """This is a notebook, which shows bars though it is no terminal."""
+_TO_END_OF_LINE, _BELOW = "\x1b[K", "\x1b[J"
 
 
 class _Bar(tqdm):  # type: ignore[misc]
@@ -51,65 +56,59 @@ class TerminalProgress(Progress):
         self.stream = stream or sys.stderr
         self.quiet = quiet
         self.verbose = verbose
-        self.done: dict[str, int] = {}
-        self.total: dict[str, int] = {}
-        self._bars: dict[str, Any] = {}
-        self._units: dict[str, str] = {}
-        self._begun: dict[str, tuple[float, int]] = {}
-        self._said = time.monotonic()
+        self._stages: dict[str, Stage] = {}
+        self._at: tuple[str, int, int] | None = None
+        self._begun = self._said = time.monotonic()
+        self._drawn = 0.0
+        self._closed = True
+        self._n_lines = 0
+        """On the terminal, below the cursor's line and with it."""
         # Where the cursor cannot go up, several bars would become a heap of lines.
         movable = self.stream.isatty() and os.environ.get("TERM") != "dumb"
-        self._shows_bars = movable or (_WIDGETS and stream is None)
+        self._draws = movable and not quiet
+        self._widgets: dict[str, Any] | None = None
+        if _WIDGETS and stream is None and not quiet:
+            self._widgets, self._draws = {}, False
+
+    @property
+    def total(self) -> dict[str, int]:
+        """Amount of work in each stage."""
+        return {name: stage.total for name, stage in self._stages.items()}
+
+    @property
+    def done(self) -> dict[str, int]:
+        """How much of it is done."""
+        return {name: stage.done for name, stage in self._stages.items()}
 
     def stage(self, name: str, total: int, done: int, unit: str) -> None:
         """Open the bar of a stage, or set it back to where the stage stands."""
-        self.total[name], self.done[name], self._units[name] = total, done, unit
-        self._begun[name] = time.monotonic(), done
-        if self.quiet:
-            return
-        if name == "computing" and "reading" in self._bars:
-            self._bars.pop("reading").close()
-        if name in self._bars:
-            self._bars.pop(name).close()
-        if self._shows_bars:
-            self._bars[name] = _Bar(
-                total=total,
-                initial=done,
-                desc=f"{name:<9}",
-                unit=unit if unit == "B" else f" {unit}",
-                unit_scale=True,
-                file=self.stream,
-                dynamic_ncols=True,
-                smoothing=0.1,
-                bar_format="{desc} {percentage:3.0f}% |{bar}| {n_fmt}/{total_fmt} "
-                "[{remaining} left, {rate_fmt}]",
-            )
+        now = time.monotonic()
+        if self._closed:  # The first of a run.
+            self._closed, self._begun = False, now
+            self._stages.clear()
+        self._stages[name] = Stage(name, total, done, unit, now, done)
+        self._show(at_once=True)
 
     def advance(self, name: str, amount: int) -> None:
         """Move a bar on, or now and then write a line."""
-        if name not in self.total:
+        if name not in self._stages:
             return
-        self.done[name] = min(self.total[name], self.done[name] + amount)
-        if name in self._bars:
-            self._bars[name].update(self.done[name] - self._bars[name].n)
-        elif not self.quiet and time.monotonic() - self._said > _LINE_SECONDS:
+        stage = self._stages[name]
+        stage.done = min(stage.total, stage.done + amount)
+        self._show(at_once=stage.done == stage.total)
+        no_bars = not (self.quiet or self._draws or self._widgets is not None)
+        if no_bars and time.monotonic() - self._said > _LINE_SECONDS:
             self._said = time.monotonic()
             if line := self.standing():
                 self._write(line)
 
+    def decade(self, name: str, finished: int, total: int) -> None:
+        """Remember at which decade the work is."""
+        self._at = name, finished, total
+
     def standing(self) -> str:
         """How far each stage that is not done has come, and the time left, in one line."""
-        parts, unit, left = [], "", 0.0
-        for name, total in self.total.items():
-            if (done := self.done[name]) < total:
-                repeated, unit = unit == self._units[name], self._units[name]
-                amount = f"{total:,}" if repeated else f"{total:,} {unit}"
-                parts.append(f"{name} {100 * done // total} % of {amount}")
-                begin, before = self._begun[name]
-                if done > before:  # Else there is no rate yet.
-                    seconds = time.monotonic() - begin
-                    left = max(left, seconds * (total - done) / (done - before))
-        return ", ".join(parts) + (f"; {tqdm.format_interval(left)} left" if left else "")
+        return standing(self._at, list(self._stages.values()), time.monotonic())
 
     def message(self, text: str) -> None:
         """Write a message above the bars."""
@@ -122,15 +121,84 @@ class TerminalProgress(Progress):
             self._write(details.rstrip())
         self._write(f"error: {text}")
 
+    def close(self) -> None:
+        """Leave the bars as they stand."""
+        if self._n_lines:
+            self._show(at_once=True)
+            self._put("\n" * self._n_lines)
+            self._n_lines = 0
+        for widget in (self._widgets or {}).values():
+            widget.close()
+        if self._widgets:
+            self._widgets.clear()
+        self._closed = True
+
     def _write(self, text: str) -> None:
+        self._put(f"\r{_BELOW}" * bool(self._n_lines) + f"{masked(text)}\n")
+        if self._n_lines:
+            self._show(at_once=True)
+
+    def _show(self, *, at_once: bool) -> None:
+        """Draw the bars, unless they were drawn a moment ago."""
+        if self._widgets is not None:
+            self._show_widgets(self._widgets)
+        now = time.monotonic()
+        if not self._draws or not (at_once or now - self._drawn > _DRAW_SECONDS):
+            return
+        self._drawn = now
+        width = self._width() - 1  # In the last column a terminal may go to the next line, or not.
+        # That all is read is of no interest when computing has begun.
+        alone = len(self._stages) == 1
+        stages = [
+            stage
+            for stage in self._stages.values()
+            if alone or stage.name != "reading" or stage.done < stage.total
+        ]
+        left = max((stage.left(now) for stage in stages), default=0.0)
+        blocks = (self.stream.encoding or "").lower().replace("-", "") in ("utf8", "")
+        lines = [
+            heading(self._at, now - self._begun, left, width),
+            *(bar(stage, width, blocks=blocks) for stage in joined(stages)),
+        ]
+        # The cursor rests at the beginning of the first line. There it stays if the window is made
+        # narrow and the lines are broken, so that all that came of them is written over.
+        text = f"{_TO_END_OF_LINE}\n".join(lines)
+        self._put(f"\r{text}{_BELOW}\x1b[{len(lines) - 1}A\r")
+        self._n_lines = len(lines)
+
+    def _show_widgets(self, widgets: dict[str, Any]) -> None:
+        """Let a notebook have a bar for each stage."""
+        for stage in joined(self._stages.values()):
+            # Under the name it begins with: whether two are one is known when the second begins.
+            key = stage.name.partition(" ")[0]
+            shown = widgets.get(key)
+            if shown is None or shown.total != stage.total or shown.n > stage.done:
+                if shown is not None:
+                    shown.close()
+                unit = stage.unit if stage.unit == "B" else f" {stage.unit}"
+                shown = widgets[key] = _Bar(
+                    total=stage.total,
+                    initial=stage.done,
+                    desc=f"{stage.name:<9}",
+                    unit=unit,
+                    unit_scale=True,
+                    file=self.stream,
+                    bar_format="{desc} {percentage:3.0f}% |{bar}| {n_fmt}/{total_fmt}"
+                    "{unit} [{elapsed} elapsed, {remaining} left]",
+                )
+            shown.set_description(f"{stage.name:<9}", refresh=False)
+            shown.update(stage.done - shown.n)
+
+    def _width(self) -> int:
         try:
-            _Bar.write(masked(text), file=self.stream)
+            columns = os.get_terminal_size(self.stream.fileno()).columns
+        except OSError:
+            columns = 0
+        return columns or shutil.get_terminal_size().columns
+
+    def _put(self, text: str) -> None:
+        try:
+            self.stream.write(text)
             self.stream.flush()
         except BrokenPipeError:  # Whoever read it has gone away, which is no reason to stop.
             self.stream = open(os.devnull, "w")  # noqa: SIM115
-
-    def close(self) -> None:
-        """Leave the bars as they stand."""
-        for bar in self._bars.values():
-            bar.close()
-        self._bars.clear()

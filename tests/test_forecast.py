@@ -1,0 +1,76 @@
+"""What a run would do is what the run then does."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import uncompute
+from reference import expected, films, put
+
+import engine
+from engine.batch.cost import wall_seconds, worth
+from engine.batch.forecast import Forecast
+
+OPTIONS: list[dict[str, Any]] = [{}, {"export": False}, {"restart": True}, {"compute": False}]
+
+
+def folder_bytes(root: Path) -> int:
+    return sum(path.stat().st_size for path in root.rglob("*") if path.is_file())
+
+
+def make(root: Path, state: str) -> None:
+    """Two decades, of which the first is in some state; the second is finished."""
+    for decade in ("1990", "2000"):
+        put(root, "genres", decade, films(600, 12))
+    if state == "new":
+        return
+    engine.run(root, workers=1, export=state != "not exported")
+    if state == "changed":
+        put(root, "genres", "1990", films(500, 12))
+    if state == "unfinished":
+        uncompute(root / "similarities.zarr" / "genres" / "1990", 1)
+        (root / "similarities" / "genres" / "similarities_1990s.json").unlink()
+
+
+@pytest.mark.parametrize("options", OPTIONS, ids=str)
+@pytest.mark.parametrize("state", ["new", "finished", "not exported", "changed", "unfinished"])
+def test_the_status_says_what_the_run_then_does(
+    state: str, options: dict[str, Any], tmp_path: Path
+) -> None:
+    make(tmp_path, state)
+    if state == "new" and not options.get("compute", True):
+        return  # There is no store to export from.
+    told = engine.status(tmp_path, workers=1, **options).decades
+    before = folder_bytes(tmp_path / "similarities.zarr")
+    done = engine.run(tmp_path, workers=1, **options).decades
+    after = folder_bytes(tmp_path / "similarities.zarr")
+    texts = expected(tmp_path)
+    for decade, did in zip(told, done, strict=True):
+        coming = decade.forecast
+        assert (decade.next == "fail") == (did.error is not None)
+        if did.error:
+            assert decade.reason == did.error
+            assert coming == Forecast()
+            continue
+        assert coming.pairs_to_compute == pytest.approx(did.pairs_computed, rel=0.02)
+        assert coming.pairs_to_export == pytest.approx(did.pairs_exported, rel=0.02)
+        assert (coming.read_bytes > 0) == (decade.next == "read")
+        written = len(texts[f"genres/similarities_{decade.name.decade}s.json"])
+        assert coming.output_bytes == pytest.approx(written if did.pairs_exported else 0, rel=0.2)
+    grown = sum(decade.forecast.store_bytes - decade.forecast.deleted_bytes for decade in told)
+    assert grown == pytest.approx(after - before, rel=0.02, abs=60_000)  # Records and checksums.
+
+
+@pytest.mark.parametrize("head", [b"", b"{}", b'{"7": [', b"[]" * 2**18, b"\0"])
+def test_a_file_that_tells_nothing_is_no_reason_to_stop(tmp_path: Path, head: bytes) -> None:
+    put(tmp_path, "genres", "1990", {}).write_bytes(head)
+    (decade,) = engine.status(tmp_path).decades
+    assert decade.next == "read"
+    assert decade.forecast.read_bytes == len(head)
+
+
+def test_a_small_job_takes_one_worker_and_a_large_one_its_part() -> None:
+    assert worth(16, 0.2) == 1
+    assert wall_seconds(0.2, 1) == 0.2
+    assert worth(16, 1600.0) == 16
+    assert 100 <= wall_seconds(1600.0, 16) <= 101
