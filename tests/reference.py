@@ -101,6 +101,16 @@ def stamps(folder: Path) -> dict[str, Stamp]:
     return stamps
 
 
+def chunks(store: Path) -> dict[str, Stamp]:
+    """Tell apart the chunks of similarities: one that is written again is another file."""
+    found = stamps(store) if store.is_dir() else {}
+    return {
+        name: stamp
+        for name, stamp in found.items()
+        if "/similarities/c/" in name and name.rpartition("/")[2].isdigit()
+    }
+
+
 def assert_near(text: bytes, reference: bytes, tolerance: float) -> None:
     """The form of ``json.dump``, the same keys in the same order, and values this near."""
     found, wanted = json.loads(text), json.loads(reference)

@@ -29,9 +29,9 @@ from clusters import (
     needs,
     not_installed,
     run,
-    within,
 )
-from reference import expected, films, outputs, put, stamps
+from reference import chunks, expected, films, outputs, put, stamps
+from waiting import within
 
 from engine.errors import ClusterError
 from engine.triangle.blas import machine
@@ -106,16 +106,10 @@ def finish(data: Path, *arguments: object) -> Outcome:
     return outcome
 
 
-def chunks(data: Path) -> dict[str, tuple[int, int, int]]:
-    """Tell apart the chunks of similarities: one that is written again is another file."""
-    found = stamps(data / "similarities.zarr").items()
-    return {name: stamp for name, stamp in found if "/similarities/c/" in name}
-
-
 def begun(data: Path, cluster: Cluster, *arguments: object) -> Command:
     """Start a run on a slow cluster and wait until it has finished some chunks."""
     running = run(data, "--dask", cluster.address, *arguments)
-    within(lambda: len(chunks(data)) >= 3)
+    within(lambda: len(chunks(data / "similarities.zarr")) >= 3)
     return running
 
 
@@ -192,7 +186,7 @@ def test_machines_with_addresses_of_their_own_share_a_folder_or_a_bucket(
 
 def lose_some(data: Path) -> None:
     """Leave the store as a killed run does: some chunks are there and some are not."""
-    for name in sorted(chunks(data))[::2]:
+    for name in sorted(chunks(data / "similarities.zarr"))[::2]:
         (data / "similarities.zarr" / name).unlink()
 
 
@@ -204,9 +198,9 @@ def test_what_was_begun_in_one_place_is_finished_in_the_other(
     first, second = ([], there) if place == "here" else (there, [])
     assert run(data, "--compute-only", *first).wait().status == 0
     lose_some(data)
-    before = chunks(data)
+    before = chunks(data / "similarities.zarr")
     finish(data, *second)
-    assert before.items() <= chunks(data).items()
+    assert before.items() <= chunks(data / "similarities.zarr").items()
 
 
 def test_damaged_chunks_and_vectors_are_done_again(fast: Cluster, data: Path) -> None:
@@ -247,9 +241,9 @@ def test_without_the_scheduler_the_run_ends_in_one_line_and_goes_on_without_it(
     assert outcome.stderr.splitlines()[-1:] == outcome.errors
     assert "the connection to the scheduler was lost" in outcome.errors[0]
     assert "Traceback" not in outcome.stderr
-    finished = chunks(data)
+    finished = chunks(data / "similarities.zarr")
     finish(data)
-    assert finished.items() <= chunks(data).items()
+    assert finished.items() <= chunks(data / "similarities.zarr").items()
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
@@ -264,10 +258,10 @@ def test_a_run_that_is_killed_or_interrupted_is_resumed_on_the_cluster(
     if number == signal.SIGINT:
         assert outcome.stderr.splitlines()[-1].startswith("interrupted: ")
         assert "Traceback" not in outcome.stderr
-    finished = chunks(data)
+    finished = chunks(data / "similarities.zarr")
     # The workers may be at work still; the next run waits for them.
     finish(data, "--dask", slow.address)
-    assert finished.items() <= chunks(data).items()
+    assert finished.items() <= chunks(data / "similarities.zarr").items()
 
 
 def test_a_scheduler_that_dies_when_all_is_computed_is_not_missed(
@@ -347,7 +341,7 @@ def test_a_cluster_without_any_worker_is_not_waited_for_without_end(
     revive(slow)
     impatient = "import engine.work.dask.cluster; engine.work.dask.cluster._ALONE_SECONDS = 2"
     running = run(data, "--dask", slow.address, prepare=impatient)
-    within(lambda: len(chunks(data)) >= 1)
+    within(lambda: len(chunks(data / "similarities.zarr")) >= 1)
     slow.kill("worker1")
     slow.kill("worker2")
     outcome = running.wait()
@@ -363,7 +357,7 @@ def refused(data: Path, address: str, prepare: str = "") -> str:
     outcome = run(data, "--dask", address, prepare=prepare).wait()
     assert outcome.status == 1
     assert len(outcome.stderr.splitlines()) == 1, outcome.stderr
-    assert not chunks(data)
+    assert not chunks(data / "similarities.zarr")
     return outcome.errors[0]
 
 

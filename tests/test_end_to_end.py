@@ -17,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from reference import (
     assert_near,
+    chunks,
     expected,
     film_id,
     films,
@@ -339,10 +340,6 @@ class Impatient(Listener):
         super().advance(name, amount)
         if sum(amount > 0 for _, amount in self.advances) == self.steps:
             raise KeyboardInterrupt
-
-
-def chunks(store: Path) -> dict[str, tuple[int, int, int]]:
-    return {name: stamp for name, stamp in stamps(store).items() if "/similarities/c/" in name}
 
 
 @pytest.mark.parametrize(("kernel", "every"), [("dot", 1), ("gemm", 7)])

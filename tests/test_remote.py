@@ -9,8 +9,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
-from clusters import SECRETS, Bucket, Outcome, free_port, needs, run, within
+from clusters import SECRETS, Bucket, Outcome, free_port, needs, run
 from reference import expected, films, outputs, put
+from waiting import within
 
 from engine.errors import StoreError
 from engine.store.location import checked, masked
