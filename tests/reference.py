@@ -6,6 +6,7 @@ Every expected value of these tests comes from here or from Python itself, never
 import io
 import itertools
 import json
+import os
 import stat
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -92,21 +93,21 @@ def outputs(root: Path) -> dict[str, bytes]:
 def stamps(folder: Path) -> dict[str, Stamp]:
     """What changes when a file is written: its identity, size and time stamp."""
     stamps = {}
-    for path in folder.rglob("*"):
-        with suppress(FileNotFoundError):  # It may be deleted meanwhile by a run that is at work.
-            found = path.stat()
-            if stat.S_ISREG(found.st_mode):
-                name = str(path.relative_to(folder))
-                stamps[name] = (found.st_ino, found.st_size, found.st_mtime_ns)
+    for where, _, names in os.walk(folder):  # Which a run at work may change meanwhile.
+        for path in (Path(where, name) for name in names):
+            with suppress(FileNotFoundError):
+                found = path.stat()
+                if stat.S_ISREG(found.st_mode):
+                    name = str(path.relative_to(folder))
+                    stamps[name] = (found.st_ino, found.st_size, found.st_mtime_ns)
     return stamps
 
 
 def chunks(store: Path) -> dict[str, Stamp]:
     """Tell apart the chunks of similarities: one that is written again is another file."""
-    found = stamps(store) if store.is_dir() else {}
     return {
         name: stamp
-        for name, stamp in found.items()
+        for name, stamp in stamps(store).items()
         if "/similarities/c/" in name and name.rpartition("/")[2].isdigit()
     }
 

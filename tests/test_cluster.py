@@ -38,6 +38,9 @@ from engine.triangle.blas import machine
 from engine.work.dask.worker import perform_for, site
 
 pytestmark = needs("distributed")
+# Each cluster is started once, in one process of pytest-xdist.
+fast_group = pytest.mark.xdist_group("fast cluster")
+slow_group = pytest.mark.xdist_group("slow cluster")
 
 
 def put_films(data: Path) -> Path:
@@ -116,6 +119,7 @@ def begun(data: Path, cluster: Cluster, *arguments: object) -> Command:
 # --- The same bytes -----------------------------------------------------------------------------
 
 
+@fast_group
 def test_the_bytes_are_the_notebooks_and_finished_work_is_not_done_again(
     fast: Cluster, data: Path
 ) -> None:
@@ -128,6 +132,7 @@ def test_the_bytes_are_the_notebooks_and_finished_work_is_not_done_again(
     }
 
 
+@fast_group
 def test_the_bytes_of_matrix_products_do_not_depend_on_where_they_are_computed(
     fast: Cluster, data: Path
 ) -> None:
@@ -190,6 +195,7 @@ def lose_some(data: Path) -> None:
         (data / "similarities.zarr" / name).unlink()
 
 
+@fast_group
 @pytest.mark.parametrize("place", ["here", "there"])
 def test_what_was_begun_in_one_place_is_finished_in_the_other(
     fast: Cluster, data: Path, place: str
@@ -203,6 +209,7 @@ def test_what_was_begun_in_one_place_is_finished_in_the_other(
     assert before.items() <= chunks(data / "similarities.zarr").items()
 
 
+@fast_group
 def test_damaged_chunks_and_vectors_are_done_again(fast: Cluster, data: Path) -> None:
     finish(data, "--dask", fast.address)
     decade = data / "similarities.zarr" / "genres" / "1970"
@@ -221,6 +228,7 @@ def test_damaged_chunks_and_vectors_are_done_again(fast: Cluster, data: Path) ->
 # --- Whoever is killed ----------------------------------------------------------------------------
 
 
+@slow_group
 def test_a_worker_that_dies_costs_a_retry_and_not_the_run(slow: Cluster, data: Path) -> None:
     revive(slow)
     running = begun(data, slow)
@@ -230,6 +238,7 @@ def test_a_worker_that_dies_costs_a_retry_and_not_the_run(slow: Cluster, data: P
     assert outputs(data) == wanted()
 
 
+@slow_group
 def test_without_the_scheduler_the_run_ends_in_one_line_and_goes_on_without_it(
     slow: Cluster, data: Path
 ) -> None:
@@ -246,6 +255,7 @@ def test_without_the_scheduler_the_run_ends_in_one_line_and_goes_on_without_it(
     assert finished.items() <= chunks(data / "similarities.zarr").items()
 
 
+@slow_group
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
 def test_a_run_that_is_killed_or_interrupted_is_resumed_on_the_cluster(
     slow: Cluster, data: Path, number: int
@@ -264,6 +274,7 @@ def test_a_run_that_is_killed_or_interrupted_is_resumed_on_the_cluster(
     assert finished.items() <= chunks(data / "similarities.zarr").items()
 
 
+@fast_group
 def test_a_scheduler_that_dies_when_all_is_computed_is_not_missed(
     fast: Cluster, data: Path
 ) -> None:
@@ -335,6 +346,7 @@ def test_the_first_worker_may_take_its_time(tmp_path: Path, data: Path) -> None:
         cluster.close()
 
 
+@slow_group
 def test_a_cluster_without_any_worker_is_not_waited_for_without_end(
     slow: Cluster, data: Path
 ) -> None:
@@ -380,6 +392,7 @@ def test_a_scheduler_that_cannot_be_reached_is_said(data: Path) -> None:
         assert sentence in refused(data, there, prepare=impatient)
 
 
+@fast_group
 def test_workers_that_would_compute_something_else_are_said(fast: Cluster, data: Path) -> None:
     (fast.folder / "other.py").write_text("import numpy; numpy.__version__ = '1.0'")
     (fast.folder / "none.py").write_text("import sys; sys.modules['engine'] = None")
@@ -395,6 +408,7 @@ def test_workers_that_would_compute_something_else_are_said(fast: Cluster, data:
         )
 
 
+@fast_group
 @pytest.mark.skipif(os.geteuid() != 0, reason="to hide a folder needs root")
 def test_a_worker_that_does_not_see_the_store_is_said(fast: Cluster, data: Path) -> None:
     data.mkdir(exist_ok=True)
@@ -408,6 +422,7 @@ def test_a_worker_that_does_not_see_the_store_is_said(fast: Cluster, data: Path)
         fast.machines[3] = Machine()
 
 
+@fast_group
 def test_a_worker_of_another_cpu_kind_is_said_and_works(fast: Cluster, data: Path) -> None:
     here = machine()
     if "openblas" not in here or platform.machine() != "x86_64":
