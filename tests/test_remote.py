@@ -218,6 +218,7 @@ def test_a_bucket_with_something_else_in_it_is_left_alone(bucket: Bucket, data: 
             {
                 "AWS_ENDPOINT_URL": f"http://me:hunter2@127.0.0.1:{free_port()}/",
                 "AWS_MAX_ATTEMPTS": "1",
+                "RES_OPTIONS": "timeout:1 attempts:1",  # For where no server answers for names.
             },
             f"{URL}: ",
         ),
