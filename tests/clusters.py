@@ -14,18 +14,16 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 import urllib.parse
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from waiting import PATIENCE, within
 
 ROOT = Path(__file__).resolve().parents[1]
-PATIENCE = 60.0
-"""Seconds after which something that does not happen never will."""
 SLOW = """
 import time
 from engine.work import row_block
@@ -46,14 +44,6 @@ def needs(*modules: str) -> pytest.MarkDecorator:
     """Skip when a package of an extra is not installed."""
     missing = not_installed(*modules)
     return pytest.mark.skipif(bool(missing), reason=f"{missing} not installed")
-
-
-def within(what: Callable[[], bool], seconds: float = PATIENCE) -> None:
-    """Wait until something is so."""
-    end = time.monotonic() + seconds
-    while not what():
-        assert time.monotonic() < end, "it does not happen"
-        time.sleep(0.02)
 
 
 # --- Machines

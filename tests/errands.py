@@ -3,6 +3,44 @@
 import os
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+SMALL = 64
+"""Rows and columns of a small chunk: a sixteenth of the pairs, and as many boundaries."""
+
+
+def cut_small() -> None:
+    """Have this process cut a triangle into chunks of `SMALL` × `SMALL` cells."""
+    from engine.batch import preflight
+    from engine.triangle import blocks
+
+    blocks.ROW_BLOCK_CELLS = blocks.ROW_BLOCK_CELLS * SMALL**2 // blocks.CHUNK_CELLS
+    for module in (blocks, preflight):
+        vars(module)["CHUNK_CELLS"] = SMALL**2
+    blocks._TALLEST = SMALL
+
+
+@dataclass(frozen=True)
+class Small:
+    """Makes what performs a task of a run, in small blocks; at home in any worker of it."""
+
+    make: Callable[[], Callable[[Any], Any]]
+    hold: str = ""
+    """Path of a file: while it is there, no task of the stage it is called after is answered."""
+
+    def __call__(self) -> Callable[[Any], Any]:
+        cut_small()
+        perform = self.make()
+        held = {"reading": "ReadTask", "computing": "BlockTask"}.get(os.path.basename(self.hold))
+
+        def answer(task: Any) -> Any:
+            result = perform(task)
+            while type(task).__name__ == held and os.path.exists(self.hold):
+                time.sleep(0.005)
+            return result
+
+        return answer
 
 
 def squarer() -> Callable[[int], int]:

@@ -1,5 +1,8 @@
 """What the tests of faults share: films, the notebook's answer, and runs that can be killed.
 
+Every run here cuts its triangles small (`errands.SMALL`): what a fault can do depends on the number
+of boundaries, not of pairs.
+
 A run starts *cold*, as a command of its own, or *warm*: forked from a process that has imported
 everything already, so that a hundred runs take seconds and a kill falls on the work rather than
 on the imports. Either way it is the real command line in a process group of its own, and what
@@ -8,7 +11,6 @@ is done to it is real.
 
 import contextlib
 import hashlib
-import io
 import itertools
 import json
 import os
@@ -26,25 +28,28 @@ import threading
 import time
 import traceback
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from unittest import mock
 
 import numpy as np
+from errands import Small, cut_small
+from reference import Stamp, chunks, notebook
+from waiting import PATIENCE
 
 ROOT = Path(__file__).resolve().parents[1]
 NOBODY = 65534
-PATIENCE = 90.0
-"""Seconds after which a run counts as hung."""
 
-TALL = {"1920": 900, "1930": 520, "1940": 300, "1950": 257, "1960": 2, "1970": 0}
-"""Many pairs of short vectors: computing and exporting take the time."""
-WIDE = {"1920": 300, "1930": 257, "1940": 120}
-"""Few pairs of long vectors: reading takes the time."""
-FEW = {"1920": 300, "1930": 257, "1940": 40}
-"""Few pairs of short vectors, yet more than one row-block: every run is short."""
+TALL = {"1920": 225, "1930": 130, "1940": 75, "1950": 65, "1960": 2, "1970": 0}
+"""Many chunks of short vectors: computing and exporting take the time."""
+WIDE = {"1920": 75, "1930": 65, "1940": 30}
+"""Few chunks of long vectors: reading takes the time."""
+LONG = 4096
+"""Numbers of a long vector."""
+FEW = {"1920": 75, "1930": 65, "1940": 10}
+"""Few chunks of short vectors, yet more than one row-block: every run is short."""
 
 
 # --- Films, and what the notebook makes of them
@@ -112,45 +117,10 @@ def write_films(path: Path, ids: list[Any], dimensions: int, rng: np.random.Gene
     path.write_text(json.dumps(dict(zip(map(str, ids), vectors.tolist(), strict=True))))
 
 
-def notebook(path: Path) -> bytes:
-    """Write what the notebook wrote: its own loop, and `json.dump`."""
-    with open(path, encoding="utf-8") as file:
-        embeddings = {_id(key): np.array(vector) for key, vector in json.load(file).items()}
-    similarities = {}
-    for a, b in itertools.combinations(embeddings, 2):
-        similarities[f"{a}-{b}"] = embeddings[a] @ embeddings[b]
-    outfile = io.StringIO()
-    json.dump(similarities, outfile)
-    return outfile.getvalue().encode("ascii")
-
-
-def _id(key: str) -> int | str:
-    try:
-        return int(key)
-    except ValueError:
-        return key  # The notebook had no such films.
-
-
 # --- What lies in the folders
 
 
-def chunks(store: Path) -> dict[str, tuple[int, int]]:
-    """Tell apart the chunks of similarities that are finished: the checksums beside them say so.
-
-    A chunk written again is another file.
-    """
-    found = {}
-    for row in store.glob("*/*/checksums/c/*/0"):
-        *entries, _ = np.frombuffer(row.read_bytes()[:-4], "<u8").tolist()
-        folder = row.parents[3] / "similarities" / "c" / row.parent.name
-        for column in (k for k, entry in enumerate(entries) if entry):
-            status = (folder / str(column)).stat()
-            name = (folder / str(column)).relative_to(store).as_posix()
-            found[name] = (status.st_ino, status.st_mtime_ns)
-    return found
-
-
-def chunks_that_count(data: Path) -> dict[str, tuple[int, int]]:
+def chunks_that_count(data: Path) -> dict[str, Stamp]:
     """Leave out the chunks that were made from another input than the one that is there."""
     store = data / "similarities.zarr"
     groups = set()
@@ -194,6 +164,13 @@ def at_work(data: Path) -> str:
         return ""  # Not begun, or over.
 
 
+def held_at(stage: str, folder: Path) -> Path:
+    """Make the file that holds a run up at ``reading`` or ``computing`` until it is deleted."""
+    hold = folder / stage
+    hold.touch()
+    return hold
+
+
 def stage(data: Path) -> str:
     """Tell what a killed run was at, from what it left."""
     store = data / "similarities.zarr"
@@ -223,7 +200,6 @@ class Outcome:
     """Exit status; the number of the signal that killed it, negative."""
     stdout: str
     stderr: str
-    seconds: float
 
     @property
     def messages(self) -> list[str]:
@@ -244,7 +220,6 @@ class Running(ABC):
 
     def __init__(self, out: Path, err: Path) -> None:
         self._out, self._err = out, err
-        self._begin = time.monotonic()
 
     def kill(self, number: int = signal.SIGKILL, *, group: bool = True) -> None:
         """Send a signal to the whole process group, or to the main process alone."""
@@ -268,8 +243,7 @@ class Running(ABC):
             self._status(PATIENCE)
             raise AssertionError(f"the run hangs; it said: {self.stderr()}")
         self.ended = True
-        seconds = time.monotonic() - self._begin
-        return Outcome(status, _said(self._out), self.stderr(), seconds)
+        return Outcome(status, _said(self._out), self.stderr())
 
     @abstractmethod
     def _status(self, timeout: float) -> int | None:
@@ -324,6 +298,12 @@ class _Cold(Running):
 _ANSWER = struct.Struct("<i")
 
 
+def script(*arguments: object, **options: Any) -> list[str]:
+    """The command that runs ``scripts/run.py`` as `_prepare` makes it."""
+    command = [sys.executable, __file__, "run", json.dumps(options), *arguments]
+    return list(map(str, command))
+
+
 class Launcher:
     """Starts runs: one warm at a time, and any number cold."""
 
@@ -362,6 +342,10 @@ class Launcher:
             )
         assert self._forker.stdin
         assert self._forker.stdout
+        for run in self._runs:
+            if isinstance(run, _Warm) and not run.ended:  # Its test has failed.
+                run.kill()
+                run.wait()
         out, err = self._files()
         order = {
             "arguments": list(map(str, arguments)),
@@ -373,14 +357,8 @@ class Launcher:
         return self._begun(_Warm(out, err, self._forker.stdout.fileno()))
 
     def cold(self, *arguments: object, **options: Any) -> Running:
-        """Start ``scripts/run.py``; with `options` as in `_prepare`, the command line in it.
-
-        With the option `module` start ``python -m engine``.
-        """
-        command = [sys.executable, "scripts/run.py"]
-        if options:
-            command = [sys.executable, __file__, "run", json.dumps(options)]
-        return self._begun(_Cold(*self._files(), command + list(map(str, arguments))))
+        """Start a process with ``scripts/run.py`` in it; `options` as in `_prepare`."""
+        return self._begun(_Cold(*self._files(), script(*arguments, **options)))
 
     def _begun(self, run: Running) -> Running:
         self._runs = [each for each in self._runs if not each.ended] + [run]
@@ -399,6 +377,7 @@ def _prepare(
     file_size: int = 0,
     user: int = 0,
     machine: str = "",
+    hold: str = "",
 ) -> None:
     """Make the process what a test wants it to be.
 
@@ -416,6 +395,8 @@ def _prepare(
         Number of the user, to lose root's rights.
     machine
         As if the CPU were of this kind.
+    hold
+        Path of a file that holds the run up, as in `Small`.
     """
     if path is not None:
         os.environ["PATH"] = path
@@ -423,7 +404,19 @@ def _prepare(
     import engine.batch.notices
     import engine.batch.run
     import engine.work.tasks
+    from engine.work.pool import Workers
 
+    def small(make: Any) -> Small:
+        return make if isinstance(make, Small) else Small(make, hold)
+
+    cut_small()
+    start, perform_all = Workers.start, Workers.perform_all
+    mock.patch.object(Workers, "start", lambda self, n, make: start(self, n, small(make))).start()
+    mock.patch.object(
+        Workers,
+        "perform_all",
+        lambda self, make, tasks, n: perform_all(self, small(make), tasks, n),
+    ).start()
     if cpus:
         mock.patch.object(engine.batch.run, "cpus", return_value=cpus).start()
     if eager:
@@ -466,6 +459,8 @@ def _fork_runs() -> None:
                 with contextlib.suppress(BaseException):
                     sys.stderr.flush()
                 os._exit(status)
+        while os.getpgid(pid) != pid:  # Not before it can be found, and killed, as a group.
+            time.sleep(0.001)
         os.write(1, _ANSWER.pack(pid))
         _, status = os.waitpid(pid, 0)
         os.write(1, _ANSWER.pack(os.waitstatus_to_exitcode(status)))
@@ -477,14 +472,14 @@ def _fork_runs() -> None:
 def group(pgid: int) -> list[tuple[int, str]]:
     """List the living processes of a process group: number and command."""
     found = []
-    for entry in Path("/proc").iterdir():
-        if not entry.name.isdigit():
-            continue
+    for pid in filter(str.isdigit, os.listdir("/proc")):
         with contextlib.suppress(OSError):
-            state, _, number = (entry / "stat").read_text().rpartition(")")[2].split()[:3]
-            command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
-            if int(number) == pgid and state not in "ZX":
-                found.append((int(entry.name), command))
+            if os.getpgid(int(pid)) != pgid:
+                continue
+            state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+            command = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
+            if state not in "ZX":
+                found.append((int(pid), command))
     return found
 
 
@@ -507,26 +502,12 @@ def workers(pgid: int) -> list[int]:
     return sorted(pid for pid, command in group(pgid) if "work/worker.py" in command)
 
 
-def within(seconds: float, what: Callable[[], object]) -> bool:
-    """Wait until `what` is true."""
-    end = time.monotonic() + seconds
-    while not what():
-        if time.monotonic() > end:
-            return False
-        time.sleep(0.002)
-    return True
-
-
 if __name__ == "__main__":
     sys.path.insert(0, str(ROOT))
     if sys.argv[1] == "fork":
         _fork_runs()
     else:
         options = json.loads(sys.argv[2])
-        module = options.pop("module", False)
         _prepare(**options)
         sys.argv[:] = ["scripts/run.py", *sys.argv[3:]]
-        if module:
-            runpy.run_module("engine", run_name="__main__")
-        else:
-            runpy.run_path(str(ROOT / "scripts" / "run.py"), run_name="__main__")
+        runpy.run_path(str(ROOT / "scripts" / "run.py"), run_name="__main__")

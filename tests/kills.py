@@ -12,20 +12,19 @@ from pathlib import Path
 from typing import Any
 
 from faults import (
-    PATIENCE,
     Films,
     Launcher,
     Outcome,
     Running,
     at_work,
-    chunks,
     chunks_that_count,
     group,
     stage,
     strays,
-    within,
     workers,
 )
+from reference import Stamp, chunks
+from waiting import within
 
 
 @dataclass(frozen=True)
@@ -40,16 +39,13 @@ class Scene:
     arguments: tuple[str, ...]
     longest: float
     """Seconds from `begin` to the end when nobody disturbs it."""
-    options: dict[str, Any] | None = None
-    """Of cold runs; None: warm."""
+    options: dict[str, Any]
+    """As in `faults._prepare`."""
 
     def begin(self, launcher: Launcher, data: Path) -> Running:
         """Start the run, or go on with it; it is at work when this returns."""
-        if self.options is None:
-            run = launcher.warm("--data", data, *self.arguments)
-        else:
-            run = launcher.cold("--data", data, *self.arguments, **self.options)
-        assert within(PATIENCE, lambda: str(run.pid) in at_work(data) or run.over)
+        run = launcher.warm("--data", data, *self.arguments, **self.options)
+        within(lambda: str(run.pid) in at_work(data) or run.over)
         return run
 
     def wait_for_moment(self, run: Running, data: Path, rng: random.Random) -> None:
@@ -58,8 +54,8 @@ class Scene:
         if self.name in ("computing", "with workers") and rng.random() < 0.6:
             store = data / "similarities.zarr"
             before = chunks(store)
-            assert within(PATIENCE, lambda: chunks(store) != before or run.over)
-            longest = 0.3
+            within(lambda: chunks(store) != before or run.over)
+            longest /= 2
         time.sleep(rng.uniform(0.0, longest))
 
 
@@ -69,7 +65,8 @@ SCENES = ("reading", "computing", "exporting", "everything", "another input", "w
 
 def scene(name: str, launcher: Launcher, tall: Films, wide: Films, folder: Path) -> Scene:
     """Prepare one of `SCENES`, and let the run go to its end once to time it."""
-    films, options = tall, None
+    films = tall
+    options: dict[str, Any] = {}
     arguments: tuple[str, ...] = ()
     ready = folder / "ready"
     if name == "another input":  # The store is finished, and then all inputs change.
@@ -93,7 +90,7 @@ def scene(name: str, launcher: Launcher, tall: Films, wide: Films, folder: Path)
         arguments, options = ("--workers", "2"), {"cpus": 2, "eager": True}
     found = Scene(name, films, ready, arguments, 0.0, options)
     times = []
-    for number in range(1 if options else 3):
+    for number in range(3):
         run = found.begin(launcher, shutil.copytree(ready, folder / f"whole-{number}"))
         begin = time.monotonic()
         assert run.wait().status == 0, run.stderr()
@@ -116,7 +113,7 @@ def series(
     """
     kills = []
     shutil.copytree(scene.ready, data)
-    finished: dict[str, tuple[int, int]] = {}
+    finished: dict[str, Stamp] = {}
     for number in range(most + 1):
         run = scene.begin(launcher, data)
         if number < most:
@@ -141,7 +138,7 @@ def series(
 
 def completes(launcher: Launcher, films: Films, data: Path, *arguments: str) -> Outcome:
     """Hold the next run to its promise: the right bytes, and no finished chunk written again."""
-    before = chunks(data / "similarities.zarr")
+    before = chunks_that_count(data)
     outcome = launcher.run("--data", data, *arguments)
     assert outcome.status == 0, outcome.stderr
     assert outcome.errors == []
@@ -153,10 +150,14 @@ def completes(launcher: Launcher, films: Films, data: Path, *arguments: str) -> 
     return outcome
 
 
-def with_workers(launcher: Launcher, data: Path, n: int = 2, **options: Any) -> Running:
+def with_workers(
+    launcher: Launcher, data: Path, n: int = 2, *, cold: bool = False, **options: Any
+) -> Running:
     """Start a run with worker processes, and wait for the first."""
-    run = launcher.cold("--data", data, "--workers", n, cpus=n, eager=True, **options)
-    assert within(PATIENCE, lambda: workers(run.pid)), run.wait().stderr
+    start = launcher.cold if cold else launcher.warm
+    run = start("--data", data, "--workers", n, cpus=n, eager=True, **options)
+    within(lambda: workers(run.pid) or run.over)
+    assert not run.over, run.stderr()
     return run
 
 
@@ -184,13 +185,15 @@ def goes_on(
     moment()
     killed = kill_worker(run)
     before = chunks_that_count(data)
+    if "hold" in options:
+        os.unlink(options["hold"])
     outcome = run.wait()
     assert outcome.status == 0, outcome.stderr
     assert not (wrong := films.missing(data) + films.wrong(data)), wrong
     assert not (left := strays(data)), left
     after = chunks(data / "similarities.zarr")
     assert {name: after.get(name) for name in before} == before
-    assert within(PATIENCE, lambda: not group(run.pid)), group(run.pid)
+    within(lambda: not group(run.pid))
     if killed is None or not outcome.messages:
         return False
     sentence = (

@@ -6,6 +6,7 @@ Every expected value of these tests comes from here or from Python itself, never
 import io
 import itertools
 import json
+import os
 import stat
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -92,13 +93,28 @@ def outputs(root: Path) -> dict[str, bytes]:
 def stamps(folder: Path) -> dict[str, Stamp]:
     """What changes when a file is written: its identity, size and time stamp."""
     stamps = {}
-    for path in folder.rglob("*"):
-        with suppress(FileNotFoundError):  # It may be deleted meanwhile by a run that is at work.
-            found = path.stat()
-            if stat.S_ISREG(found.st_mode):
-                name = str(path.relative_to(folder))
-                stamps[name] = (found.st_ino, found.st_size, found.st_mtime_ns)
+    for where, _, names in os.walk(folder):  # Which a run at work may change meanwhile.
+        for path in (Path(where, name) for name in names):
+            with suppress(FileNotFoundError):
+                found = path.stat()
+                if stat.S_ISREG(found.st_mode):
+                    name = str(path.relative_to(folder))
+                    stamps[name] = (found.st_ino, found.st_size, found.st_mtime_ns)
     return stamps
+
+
+def chunks(store: Path) -> dict[str, Stamp]:
+    """Tell apart the chunks of similarities that are finished: the checksums beside them say so.
+
+    A chunk written again is another file.
+    """
+    finished = set()
+    for row in store.glob("*/*/checksums/c/*/0"):
+        with suppress(FileNotFoundError):  # It may be deleted meanwhile.
+            *entries, _ = np.frombuffer(row.read_bytes()[:-4], "<u8").tolist()
+            place = row.parent.as_posix().replace("/checksums/c/", "/similarities/c/")
+            finished |= {f"{place}/{column}" for column, entry in enumerate(entries) if entry}
+    return {name: stamp for name, stamp in stamps(store).items() if str(store / name) in finished}
 
 
 def assert_near(text: bytes, reference: bytes, tolerance: float) -> None:

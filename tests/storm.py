@@ -15,8 +15,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from faults import TALL, WIDE, Films, Launcher, chunks, made_up, within
+from faults import LONG, TALL, WIDE, Films, Launcher, made_up
 from kills import SCENES, goes_on, scene, series
+from reference import chunks
+from waiting import within
 
 SHARES = dict(zip(SCENES, (0.2, 0.15, 0.15, 0.3, 0.1, 0.07), strict=True))
 """Part of all kills that each scene gets; what is left goes to single workers."""
@@ -54,7 +56,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="storm-") as scratch:
         folder = Path(scratch)
         tall = made_up(folder / "tall", TALL, 16)
-        wide = made_up(folder / "wide", WIDE, 1024)
+        wide = made_up(folder / "wide", WIDE, LONG)
         for name, tally in tallies.items():
             storm(name, tally, tall, wide, folder / name.replace(" ", "-"), options)
     print(table(tallies))
@@ -104,7 +106,7 @@ def one_worker(tall: Films) -> Callable[[Launcher, Path, random.Random], list[st
     def play(launcher: Launcher, data: Path, rng: random.Random) -> list[str]:
         def moment() -> None:
             if rng.random() < 0.7:
-                within(60, lambda: chunks(data / "similarities.zarr"))
+                within(lambda: chunks(data / "similarities.zarr"))
             time.sleep(rng.uniform(0.0, 0.2))
 
         return ["computing"] if goes_on(launcher, tall, data, moment) else []

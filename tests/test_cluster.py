@@ -31,15 +31,18 @@ from clusters import (
     needs,
     not_installed,
     run,
-    within,
 )
-from reference import expected, films, outputs, put, stamps
+from reference import chunks, expected, films, outputs, put, stamps
+from waiting import within
 
 from engine.errors import ClusterError
 from engine.triangle.blas import machine
 from engine.work.dask.worker import perform_for, site
 
 pytestmark = needs("distributed")
+# Each cluster is started once, in one process of pytest-xdist.
+fast_group = pytest.mark.xdist_group("fast cluster")
+slow_group = pytest.mark.xdist_group("slow cluster")
 
 
 def put_films(data: Path) -> Path:
@@ -108,22 +111,17 @@ def finish(data: Path, *arguments: object) -> Outcome:
     return outcome
 
 
-def chunks(data: Path) -> dict[str, tuple[int, int, int]]:
-    """Tell apart the chunks of similarities: one that is written again is another file."""
-    found = stamps(data / "similarities.zarr").items()
-    return {name: stamp for name, stamp in found if "/similarities/c/" in name}
-
-
 def begun(data: Path, cluster: Cluster, *arguments: object) -> Command:
     """Start a run on a slow cluster and wait until it has finished some chunks."""
     running = run(data, "--dask", cluster.address, *arguments)
-    within(lambda: len(chunks(data)) >= 3)
+    within(lambda: len(chunks(data / "similarities.zarr")) >= 3)
     return running
 
 
 # --- The same bytes -----------------------------------------------------------------------------
 
 
+@fast_group
 def test_the_bytes_are_the_notebooks_and_finished_work_is_not_done_again(
     fast: Cluster, data: Path
 ) -> None:
@@ -136,6 +134,7 @@ def test_the_bytes_are_the_notebooks_and_finished_work_is_not_done_again(
     }
 
 
+@fast_group
 def test_the_bytes_of_matrix_products_do_not_depend_on_where_they_are_computed(
     fast: Cluster, data: Path
 ) -> None:
@@ -194,10 +193,11 @@ def test_machines_with_addresses_of_their_own_share_a_folder_or_a_bucket(
 
 def lose_some(data: Path) -> None:
     """Leave the store as a killed run does: some chunks are there and some are not."""
-    for name in sorted(chunks(data))[::2]:
+    for name in sorted(chunks(data / "similarities.zarr"))[::2]:
         (data / "similarities.zarr" / name).unlink()
 
 
+@fast_group
 @pytest.mark.parametrize("place", ["here", "there"])
 def test_what_was_begun_in_one_place_is_finished_in_the_other(
     fast: Cluster, data: Path, place: str
@@ -206,11 +206,12 @@ def test_what_was_begun_in_one_place_is_finished_in_the_other(
     first, second = ([], there) if place == "here" else (there, [])
     assert run(data, "--compute-only", *first).wait().status == 0
     lose_some(data)
-    before = chunks(data)
+    before = chunks(data / "similarities.zarr")
     finish(data, *second)
-    assert before.items() <= chunks(data).items()
+    assert before.items() <= chunks(data / "similarities.zarr").items()
 
 
+@fast_group
 def test_damaged_chunks_and_vectors_are_done_again(fast: Cluster, data: Path) -> None:
     finish(data, "--dask", fast.address)
     decade = data / "similarities.zarr" / "genres" / "1970"
@@ -229,6 +230,7 @@ def test_damaged_chunks_and_vectors_are_done_again(fast: Cluster, data: Path) ->
 # --- Whoever is killed ----------------------------------------------------------------------------
 
 
+@slow_group
 def test_a_worker_that_dies_costs_a_retry_and_not_the_run(slow: Cluster, data: Path) -> None:
     revive(slow)
     running = begun(data, slow)
@@ -238,6 +240,7 @@ def test_a_worker_that_dies_costs_a_retry_and_not_the_run(slow: Cluster, data: P
     assert outputs(data) == wanted()
 
 
+@slow_group
 def test_without_the_scheduler_the_run_ends_in_one_line_and_goes_on_without_it(
     slow: Cluster, data: Path
 ) -> None:
@@ -249,11 +252,12 @@ def test_without_the_scheduler_the_run_ends_in_one_line_and_goes_on_without_it(
     assert outcome.stderr.splitlines()[-1:] == outcome.errors
     assert "the connection to the scheduler was lost" in outcome.errors[0]
     assert "Traceback" not in outcome.stderr
-    finished = chunks(data)
+    finished = chunks(data / "similarities.zarr")
     finish(data)
-    assert finished.items() <= chunks(data).items()
+    assert finished.items() <= chunks(data / "similarities.zarr").items()
 
 
+@slow_group
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
 def test_a_run_that_is_killed_or_interrupted_is_resumed_on_the_cluster(
     slow: Cluster, data: Path, number: int
@@ -266,12 +270,13 @@ def test_a_run_that_is_killed_or_interrupted_is_resumed_on_the_cluster(
     if number == signal.SIGINT:
         assert outcome.stderr.splitlines()[-1].startswith("interrupted: ")
         assert "Traceback" not in outcome.stderr
-    finished = chunks(data)
+    finished = chunks(data / "similarities.zarr")
     # The workers may be at work still; the next run waits for them.
     finish(data, "--dask", slow.address)
-    assert finished.items() <= chunks(data).items()
+    assert finished.items() <= chunks(data / "similarities.zarr").items()
 
 
+@fast_group
 def test_a_scheduler_that_dies_when_all_is_computed_is_not_missed(
     fast: Cluster, data: Path
 ) -> None:
@@ -343,13 +348,14 @@ def test_the_first_worker_may_take_its_time(tmp_path: Path, data: Path) -> None:
         cluster.close()
 
 
+@slow_group
 def test_a_cluster_without_any_worker_is_not_waited_for_without_end(
     slow: Cluster, data: Path
 ) -> None:
     revive(slow)
     impatient = "import engine.work.dask.cluster; engine.work.dask.cluster._ALONE_SECONDS = 2"
     running = run(data, "--dask", slow.address, prepare=impatient)
-    within(lambda: len(chunks(data)) >= 1)
+    within(lambda: len(chunks(data / "similarities.zarr")) >= 1)
     slow.kill("worker1")
     slow.kill("worker2")
     outcome = running.wait()
@@ -365,7 +371,7 @@ def refused(data: Path, address: str, prepare: str = "") -> str:
     outcome = run(data, "--dask", address, prepare=prepare).wait()
     assert outcome.status == 1
     assert len(outcome.stderr.splitlines()) == 1, outcome.stderr
-    assert not chunks(data)
+    assert not chunks(data / "similarities.zarr")
     return outcome.errors[0]
 
 
@@ -388,6 +394,7 @@ def test_a_scheduler_that_cannot_be_reached_is_said(data: Path) -> None:
         assert sentence in refused(data, there, prepare=impatient)
 
 
+@fast_group
 def test_workers_that_would_compute_something_else_are_said(fast: Cluster, data: Path) -> None:
     (fast.folder / "other.py").write_text("import numpy; numpy.__version__ = '1.0'")
     (fast.folder / "none.py").write_text("import sys; sys.modules['engine'] = None")
@@ -403,6 +410,7 @@ def test_workers_that_would_compute_something_else_are_said(fast: Cluster, data:
         )
 
 
+@fast_group
 @pytest.mark.skipif(os.geteuid() != 0, reason="to hide a folder needs root")
 def test_a_worker_that_does_not_see_the_store_is_said(fast: Cluster, data: Path) -> None:
     data.mkdir(exist_ok=True)
@@ -416,6 +424,7 @@ def test_a_worker_that_does_not_see_the_store_is_said(fast: Cluster, data: Path)
         fast.machines[3] = Machine()
 
 
+@fast_group
 def test_a_worker_of_another_cpu_kind_is_said_and_works(fast: Cluster, data: Path) -> None:
     here = machine()
     if "openblas" not in here or platform.machine() != "x86_64":

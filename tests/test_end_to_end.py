@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from reference import (
     assert_near,
+    chunks,
     expected,
     film_id,
     films,
@@ -35,7 +36,7 @@ RUN = ROOT / "scripts" / "run.py"
 # Around the ends of small row-blocks of all three heights, with every remainder mod 8.
 SMALL_SIZES = [*range(22), *range(30, 36)]
 # Around one and two real row-blocks of 256 rows, with every remainder mod 8.
-REAL_SIZES = {1: [0, 1, 2, 3, *range(253, 261)], 16: [255, 256, 257, 511, 512, 513, 514]}
+REAL_SIZES = {1: [0, 1, 2, 3, *range(253, 261)], 16: [256, 257, 513]}
 
 
 def put_sizes(root: Path, sizes: range | list[int], d: int) -> None:
@@ -78,7 +79,7 @@ def test_every_size_around_real_row_blocks_comes_out_as_the_notebook_writes_it(
     assert outputs(tmp_path) == expected(tmp_path)
 
 
-@pytest.mark.parametrize(("n", "d"), [(150, 1024), (259, 1024), (600, 2)])
+@pytest.mark.parametrize(("n", "d"), [(70, 1024), (259, 257), (300, 2)])
 def test_other_dimensions_come_out_as_the_notebook_writes_them(
     tmp_path: Path, n: int, d: int
 ) -> None:
@@ -98,7 +99,7 @@ def test_made_up_films_of_the_real_form_come_out_as_the_notebook_writes_them(
     tmp_path: Path,
 ) -> None:
     decades = ["--decade", "1910", "1920", "1930"]
-    assert synthesize(["--data", str(tmp_path), *decades, "--scale", "0.3"]) == 0
+    assert synthesize(["--data", str(tmp_path), *decades, "--scale", "0.15"]) == 0
     summary = finish(tmp_path, workers=1)
     assert len(summary.decades) == 6
     assert outputs(tmp_path) == expected(tmp_path)
@@ -224,17 +225,19 @@ def test_norms_off_one_are_used_as_they_are(tmp_path: Path) -> None:
 def test_gemm_gives_the_same_keys_in_the_same_order_and_near_values(tmp_path: Path, d: int) -> None:
     put_sizes(tmp_path, [*range(4), 255, 256, 257, 300], d)
     finish(tmp_path, workers=1, kernel="gemm")
+    found = outputs(tmp_path)
     for name, reference in expected(tmp_path).items():
-        assert_near(outputs(tmp_path)[name], reference, 2e-15)
+        assert_near(found[name], reference, 2e-15)
 
 
 @pytest.mark.usefixtures("small_blocks")
 def test_gemm_gives_near_values_at_every_size_around_small_row_blocks(tmp_path: Path) -> None:
     put_sizes(tmp_path, SMALL_SIZES, 2)
     finish(tmp_path, workers=1, kernel="gemm")
-    assert outputs(tmp_path).keys() == expected(tmp_path).keys()
-    for name, reference in expected(tmp_path).items():
-        assert_near(outputs(tmp_path)[name], reference, 2e-15)
+    found, wanted = outputs(tmp_path), expected(tmp_path)
+    assert found.keys() == wanted.keys()
+    for name, reference in wanted.items():
+        assert_near(found[name], reference, 2e-15)
 
 
 @pytest.mark.parametrize("kernel", ["dot", "gemm"])
@@ -337,10 +340,6 @@ class Impatient(Listener):
         super().advance(name, amount)
         if sum(amount > 0 for _, amount in self.advances) == self.steps:
             raise KeyboardInterrupt
-
-
-def chunks(store: Path) -> dict[str, tuple[int, int, int]]:
-    return {name: stamp for name, stamp in stamps(store).items() if "/similarities/c/" in name}
 
 
 @pytest.mark.parametrize(("kernel", "every"), [("dot", 1), ("gemm", 7)])

@@ -14,7 +14,7 @@ from engine.triangle.kernel import KernelName, similarities
 Matrix = NDArray[np.float64]
 
 
-def notebook(rows: Matrix, columns: Matrix, diagonal: int) -> Matrix:
+def each_apart(rows: Matrix, columns: Matrix, diagonal: int) -> Matrix:
     """Each value apart, by ``a @ b``; NaN where a cell is no pair."""
     values = np.full((len(rows), len(columns)), math.nan)
     with np.errstate(all="ignore"):
@@ -52,14 +52,14 @@ def test_dot_is_bit_for_bit_the_product_of_two_vectors(
     found = similarities("dot", rows, columns, diagonal)
     assert found.dtype == np.float64
     assert found.shape == (r, c)
-    assert bits(found) == bits(notebook(rows, columns, diagonal))
+    assert bits(found) == bits(each_apart(rows, columns, diagonal))
 
 
 @pytest.mark.parametrize("d", [1, 2, 16, 63, 64, 65, 1000, 1024, 1025])
 def test_dot_is_exact_at_any_dimension(d: int) -> None:
     vectors = unit(np.random.default_rng(d), 150, d)
     rows, columns = vectors[:20], vectors
-    assert bits(similarities("dot", rows, columns, 0)) == bits(notebook(rows, columns, 0))
+    assert bits(similarities("dot", rows, columns, 0)) == bits(each_apart(rows, columns, 0))
 
 
 @pytest.mark.parametrize("films", [62, 63, 64, 65, 66, 127, 128, 129])
@@ -67,20 +67,20 @@ def test_dot_is_exact_around_the_edges_of_its_tiles(films: int) -> None:
     vectors = unit(np.random.default_rng(films), films, 5)
     for diagonal in (-films, -1, 0, 63, 64, 65):
         found = similarities("dot", vectors[:9], vectors, diagonal)
-        assert bits(found) == bits(notebook(vectors[:9], vectors, diagonal))
+        assert bits(found) == bits(each_apart(vectors[:9], vectors, diagonal))
 
 
 def test_dot_is_exact_with_tiles_of_one_film(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(exact, "_TILE_BYTES", 1)
     vectors = unit(np.random.default_rng(), 40, 16)
-    assert bits(similarities("dot", vectors, vectors, 0)) == bits(notebook(vectors, vectors, 0))
+    assert bits(similarities("dot", vectors, vectors, 0)) == bits(each_apart(vectors, vectors, 0))
 
 
 def test_dot_is_exact_at_every_magnitude_and_sign() -> None:
     numbers = [0.0, -0.0, 1.0000000000000002, *(s * 10.0**-k for k in range(310) for s in (1, -1))]
     vectors = np.array([numbers, np.roll(numbers, 1)]).T.copy()
     some = vectors[::7]
-    assert bits(similarities("dot", some, vectors, -1)) == bits(notebook(some, vectors, -1))
+    assert bits(similarities("dot", some, vectors, -1)) == bits(each_apart(some, vectors, -1))
 
 
 HUGE = np.array([[1e200, 1e200], [1e200, -1e200], [-1e200, 1.0], [1.0, 1.0]])
@@ -88,7 +88,7 @@ HUGE = np.array([[1e200, 1e200], [1e200, -1e200], [-1e200, 1.0], [1.0, 1.0]])
 
 def test_dot_overflows_as_the_product_of_two_vectors_does_but_without_a_warning() -> None:
     found = similarities("dot", HUGE, HUGE, 0)
-    assert bits(found) == bits(notebook(HUGE, HUGE, 0))
+    assert bits(found) == bits(each_apart(HUGE, HUGE, 0))
     assert {-math.inf, 2e200} <= set(found.ravel().tolist())
 
 
@@ -101,7 +101,7 @@ def test_gemm_overflows_without_a_warning() -> None:
 def test_gemm_is_within_its_bound_of_the_product_of_two_vectors(d: int) -> None:
     vectors = unit(np.random.default_rng(d), 130, d)
     found = similarities("gemm", vectors[3:40], vectors, 3)
-    difference = np.abs(found - notebook(vectors[3:40], vectors, 3))
+    difference = np.abs(found - each_apart(vectors[3:40], vectors, 3))
     assert np.nanmax(difference) <= 2e-15
 
 

@@ -20,7 +20,8 @@ from errands import (
     squarer,
     stays_from_three,
 )
-from faults import PATIENCE, children, within
+from faults import children
+from waiting import PATIENCE, within
 
 from engine.work.pool import WorkerDiedError, Workers, cpus
 
@@ -196,7 +197,7 @@ def test_workers_end_with_their_parent_whatever_they_are_at(how: str, tmp_path: 
     )
     pids = done.stdout.split()
     assert len(pids) == 2, done.stderr
-    assert within(PATIENCE, lambda: not any(alive(pid) for pid in pids))
+    within(lambda: not any(alive(pid) for pid in pids))
     assert done.stderr == ""
 
 

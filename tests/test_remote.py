@@ -3,14 +3,15 @@ nothing of credentials anywhere. A real S3-compatible server answers on this mac
 
 import re
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
-from clusters import SECRETS, Bucket, Outcome, free_port, needs, run, within
+from clusters import SECRETS, Bucket, Outcome, free_port, needs, run
 from reference import expected, films, outputs, put
+from waiting import within
 
 from engine.errors import StoreError
 from engine.store.location import checked, masked
@@ -104,7 +105,11 @@ def finish(bucket: Bucket, data: Path, *arguments: object) -> Outcome:
     return outcome
 
 
-s3 = needs("moto", "flask", "s3fs")
+def s3(test: Callable[..., None]) -> Callable[..., None]:
+    """A test of the server, which is started once, in one process of pytest-xdist."""
+    together = pytest.mark.xdist_group("bucket")(test)
+    marked: Callable[..., None] = needs("moto", "flask", "s3fs")(together)
+    return marked
 
 
 @s3
@@ -210,7 +215,11 @@ def test_a_bucket_with_something_else_in_it_is_left_alone(bucket: Bucket, data: 
         ),
         (
             URL,
-            {"AWS_ENDPOINT_URL": f"http://me:hunter2@127.0.0.1:{free_port()}/"},
+            {
+                "AWS_ENDPOINT_URL": f"http://me:hunter2@127.0.0.1:{free_port()}/",
+                "AWS_MAX_ATTEMPTS": "1",
+                "RES_OPTIONS": "timeout:1 attempts:1",  # For where no server answers for names.
+            },
             f"{URL}: ",
         ),
         (URL, dict.fromkeys(SECRETS, ""), f"{URL}: Unable to locate credentials"),

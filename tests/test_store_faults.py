@@ -79,6 +79,7 @@ def flipped(content: bytes, bit: int) -> bytes:
     return content[: bit // 8] + bytes([content[bit // 8] ^ 1 << bit % 8]) + content[bit // 8 + 1 :]
 
 
+@pytest.mark.parametrize("every", [199, pytest.param(1, marks=pytest.mark.storm)])
 @pytest.mark.parametrize(
     "part",
     [
@@ -91,8 +92,9 @@ def flipped(content: bytes, bit: int) -> bytes:
         "a/2000/ids/zarr.json",
     ],
 )
-def test_a_flipped_bit_of_the_metadata_costs_no_pair_and_is_mended(part: str, data: Path) -> None:
-    every = int(os.environ.get("EVERY_BIT", "61"))  # EVERY_BIT=1: all of them, some minutes.
+def test_a_flipped_bit_of_the_metadata_costs_no_pair_and_is_mended(
+    part: str, every: int, data: Path
+) -> None:
     path = store_folder(data) / part
     content, wanted = path.read_bytes(), expected(data)
     for bit in range(random.Random(part).randrange(every), 8 * len(content), every):
@@ -183,7 +185,9 @@ def stores(tmp_path: Path, data: Path) -> list[Path]:
     return found
 
 
-@pytest.mark.parametrize("seed", range(int(os.environ.get("MISPLACEMENTS", "40"))))
+@pytest.mark.parametrize(
+    "seed", [*range(12), *(pytest.param(k, marks=pytest.mark.storm) for k in range(12, 400))]
+)
 def test_what_lies_in_another_s_place_is_found_and_mended(
     seed: int, data: Path, stores: list[Path]
 ) -> None:
@@ -314,12 +318,12 @@ def test_what_cannot_be_read_is_an_error_and_nothing_is_deleted_for_it(
     assert (summary.ok, computed(summary)) == (True, 0)
 
 
-def test_without_enough_memory_nothing_finished_is_lost(tmp_path: Path) -> None:
+@pytest.mark.parametrize("sizes", [3, pytest.param(30, marks=pytest.mark.storm)])
+def test_without_enough_memory_nothing_finished_is_lost(sizes: int, tmp_path: Path) -> None:
     data = tmp_path / "data"
-    put(data, NAME.approach, NAME.decade, films(400, 2000))
+    put(data, NAME.approach, NAME.decade, films(300, 1000))
     assert engine.run(data, workers=1, export=False).ok
     before = files(store_folder(data))
-    sizes = int(os.environ.get("MEMORY_SIZES", "4"))
     statuses = []
     for size in np.linspace(150e6, 900e6, sizes).astype(int).tolist():
         run = subprocess.run(
