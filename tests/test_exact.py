@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from test_kernel import bits, notebook, unit
+from test_kernel import bits, each_apart, unit
 
 from engine import native
 from engine.triangle import exact
@@ -49,11 +49,11 @@ def test_what_is_proven_is_bit_for_bit_the_product_of_two_vectors(way: str, d: i
         (vectors[:9], vectors[:3], -100),
     ):
         found = similarities("dot", rows, columns, diagonal, dot=proven(vectors))
-        assert bits(found) == bits(notebook(rows, columns, diagonal))
+        assert bits(found) == bits(each_apart(rows, columns, diagonal))
 
 
 @pytest.mark.parametrize("d", [3, 16, 40, 1024])
-def test_every_magnitude_and_sign_and_what_is_not_finite_come_out_as_in_the_notebook(
+def test_every_magnitude_and_sign_and_what_is_not_finite_come_out_as_in_the_each_apart(
     way: str, d: int
 ) -> None:
     random = np.random.default_rng(d)
@@ -62,7 +62,7 @@ def test_every_magnitude_and_sign_and_what_is_not_finite_come_out_as_in_the_note
     vectors[1::7] = -0.0
     vectors[2::7] = np.copysign(1e200, vectors[2::7])
     found = similarities("dot", vectors, vectors, 0, dot=proven(vectors))
-    expected = notebook(vectors, vectors, 0)
+    expected = each_apart(vectors, vectors, 0)
     assert not np.isfinite(expected[np.triu_indices(60, 1)]).all()
     assert bits(found) == bits(expected)
 
@@ -70,7 +70,7 @@ def test_every_magnitude_and_sign_and_what_is_not_finite_come_out_as_in_the_note
 @pytest.mark.parametrize("d", [768, 1024, 2048])
 def test_most_ways_are_rejected_and_none_that_is_taken_differs_on_other_vectors(d: int) -> None:
     vectors = unit(np.random.default_rng(d), 200, d)
-    expected = bits(notebook(vectors[:70], vectors, -200))
+    expected = bits(each_apart(vectors[:70], vectors, -200))
     ways = [way for way, _ in candidates(d)]
     for each in ways:
         if is_proven(each, vectors):
@@ -139,7 +139,7 @@ def test_products_that_are_not_filled_up_are_rejected_or_right(
         way = partial(by_products, lanes)
         if is_proven(way, vectors):
             found = similarities("dot", vectors, vectors, -200, dot=way)
-            assert bits(found) == bits(notebook(vectors, vectors, -200))
+            assert bits(found) == bits(each_apart(vectors, vectors, -200))
 
 
 @pytest.mark.parametrize("n", [0, 1, 2, 3, 23, 24, 25, 1000, 22_390])
@@ -155,14 +155,14 @@ def test_vectors_whose_order_of_bytes_is_spelled_out_are_as_any(way: str) -> Non
     # As zarr gives them; the type of numpy says so to whom asks for a buffer.
     spelled_out = np.ndarray(vectors.shape, np.dtype("float64").newbyteorder("<"), vectors)
     found = similarities("dot", spelled_out, spelled_out, 0, dot=proven(spelled_out))
-    assert bits(found) == bits(notebook(vectors, vectors, 0))
+    assert bits(found) == bits(each_apart(vectors, vectors, 0))
 
 
 @pytest.mark.parametrize("n", [0, 1, 2])
 def test_a_decade_of_few_films_is_proven_too(way: str, n: int) -> None:
     vectors = unit(np.random.default_rng(5), 2, 16)[:n]
     found = similarities("dot", vectors, vectors, 0, dot=proven(vectors))
-    assert bits(found) == bits(notebook(vectors, vectors, 0))
+    assert bits(found) == bits(each_apart(vectors, vectors, 0))
 
 
 @pytest.mark.parametrize("d", [1, 16, 1024])
@@ -170,7 +170,7 @@ def test_the_rest_of_a_wider_matrix_is_left_as_it_is(way: str, d: int) -> None:
     vectors = unit(np.random.default_rng(d), 150, d)
     wide = np.full((40, 100), 7.0)
     similarities("dot", vectors[:40], vectors[:77], 5, out=wide[:, 20:97], dot=proven(vectors))
-    assert bits(wide[:, 20:97].copy()) == bits(notebook(vectors[:40], vectors[:77], 5))
+    assert bits(wide[:, 20:97].copy()) == bits(each_apart(vectors[:40], vectors[:77], 5))
     assert (wide[:, :20] == 7).all()
     assert (wide[:, 97:] == 7).all()
 
