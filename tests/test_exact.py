@@ -53,7 +53,7 @@ def test_what_is_proven_is_bit_for_bit_the_product_of_two_vectors(way: str, d: i
 
 
 @pytest.mark.parametrize("d", [3, 16, 40, 1024])
-def test_every_magnitude_and_sign_and_what_is_not_finite_come_out_as_in_the_each_apart(
+def test_every_magnitude_and_sign_and_what_is_not_finite_come_out_as_in_the_notebook(
     way: str, d: int
 ) -> None:
     random = np.random.default_rng(d)
