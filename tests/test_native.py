@@ -26,11 +26,10 @@ SOURCES = {
 
 
 @pytest.fixture
-def reloaded() -> Iterator[None]:
+def reloaded(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     yield
+    monkeypatch.undo()  # Before, or all later tests would go without the native part.
     importlib.reload(native)
-    if native.text:
-        native.text.load_powers(native.powers_of_ten())
 
 
 def without(*arguments: str | Path) -> str:
