@@ -2,6 +2,8 @@
 
 from setuptools import Extension, setup
 
+_DIGITS, _POWERS = "engine/legacy_json/digits.h", "engine/powers.h"
+
 # At the top level, see engine/native.py. In the stable ABI, as the tag of the wheel in setup.cfg
 # says. No contraction: a fused multiply-add is another number.
 setup(
@@ -16,7 +18,8 @@ setup(
         )
         for name, source, headers in (
             ("_similarities_dot", "engine/triangle/dot.c", []),
-            ("_similarities_text", "engine/legacy_json/text.c", ["engine/legacy_json/digits.h"]),
+            ("_similarities_numbers", "engine/embeddings/numbers.c", [_POWERS]),
+            ("_similarities_text", "engine/legacy_json/text.c", [_DIGITS, _POWERS]),
         )
     ]
 )

@@ -1,4 +1,4 @@
-"""The native part: two small modules in C, for those who have them.
+"""The native part: three small modules in C, for those who have them.
 
 They stand at the top level, not within `engine`, so that a clone beside an installed engine finds
 the ones that ``pip install`` built. Without them, everything is done in Python and numpy: the same
@@ -28,14 +28,16 @@ def _module(name: str) -> ModuleType | None:
 
 dot = _module("_similarities_dot")
 """Dot products of many pairs, `engine/triangle/dot.c`."""
+numbers = _module("_similarities_numbers")
+"""Lists of numbers in JSON as float64, `engine/embeddings/numbers.c`."""
 text = _module("_similarities_text")
 """Text of many pairs, `engine/legacy_json/text.c`."""
 
 
 def powers_of_ten() -> bytes:
-    """Make the table that `text` needs: the first 128 bits of 10^k, rounded up, two words each.
+    """Make the table that `numbers` and `text` need: the first 128 bits of 10^k, rounded up.
 
-    For k from -292 to 324, so that it serves every float.
+    Two words each, for k from -292 to 324, so that `text` can write every float.
     """
     table = []
     for k in range(-292, 325):

@@ -18,10 +18,11 @@ build() {
     -I"$include" "$2" -o "$folder/$1.abi3.so"
 }
 build _similarities_dot engine/triangle/dot.c
+build _similarities_numbers engine/embeddings/numbers.c
 build _similarities_text engine/legacy_json/text.c
 
 # Python itself keeps memory to its end; it is not what is tested.
 LD_PRELOAD="$("$compiler" -print-file-name=libasan.so) $("$compiler" -print-file-name=libubsan.so)" \
   ASAN_OPTIONS=detect_leaks=0 PYTHONMALLOC=malloc \
   "$python" -m pytest --quiet --capture=sys -p no:cacheprovider -o "pythonpath=$folder ." \
-  tests/test_pairs.py tests/test_exact.py tests/test_digits.py
+  tests/test_pairs.py tests/test_exact.py tests/test_digits.py tests/test_numbers.py

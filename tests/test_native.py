@@ -21,16 +21,16 @@ from engine import native
 ROOT = Path(__file__).resolve().parents[1]
 SOURCES = {
     "_similarities_dot": ROOT / "engine/triangle/dot.c",
+    "_similarities_numbers": ROOT / "engine/embeddings/numbers.c",
     "_similarities_text": ROOT / "engine/legacy_json/text.c",
 }
 
 
 @pytest.fixture
-def reloaded() -> Iterator[None]:
+def reloaded(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     yield
+    monkeypatch.undo()  # Before, or all later tests would go without the native part.
     importlib.reload(native)
-    if native.text:
-        native.text.load_powers(native.powers_of_ten())
 
 
 def without(*arguments: str | Path) -> str:
@@ -73,7 +73,8 @@ def test_without_the_native_part_there_is_python(
     for name in SOURCES:
         monkeypatch.setitem(sys.modules, name, None)
     importlib.reload(native)
-    assert (native.dot, native.text, native.in_use()) == (None, None, "Python")
+    assert (native.dot, native.numbers, native.text) == (None, None, None)
+    assert native.in_use() == "Python"
 
 
 def test_a_native_part_of_another_version_is_left_alone(
@@ -85,7 +86,8 @@ def test_a_native_part_of_another_version_is_left_alone(
         module.INTERFACE = 0  # type: ignore[attr-defined]
         monkeypatch.setitem(sys.modules, name, module)
     importlib.reload(native)
-    assert (native.dot, native.text, native.in_use()) == (None, None, "Python")
+    assert (native.dot, native.numbers, native.text) == (None, None, None)
+    assert native.in_use() == "Python"
 
 
 def test_the_sources_are_of_the_version_that_this_engine_calls() -> None:

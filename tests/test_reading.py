@@ -585,7 +585,7 @@ while True:
 
 
 def large_file(folder: Path) -> Path:
-    """A file that takes some 30 ms to read."""
+    """A file that takes long enough to read for another process to change it meanwhile."""
     document = {str(i): [1.5] * 1024 for i in range(600)}
     return written(folder, json.dumps(document).encode())
 

@@ -39,6 +39,7 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
+from engine import native
 from engine.errors import InputError, shown
 
 _PIECE = 2**18  # bytes a read: few enough to be in the cache still when they are parsed
@@ -53,6 +54,9 @@ _FILM = rb'"((?:[^"\\\x00-\x1f]++|\\.)*+)"' + _BLANK + rb":" + _BLANK + rb"(?=[^
 _FIRST = re.compile(rb"(?:\xef\xbb\xbf)?" + _BLANK + rb"\{" + _BLANK + rb"(?:" + _FILM + rb"|\})")
 _NEXT = re.compile(_BLANK + rb"(?:," + _BLANK + _FILM + rb"|\})")
 _NUMBER = re.compile(rb"-?(?:0|[1-9][0-9]*+)(?:\.[0-9]++)?+(?:[eE][+-]?[0-9]++)?+")
+
+if native.numbers:
+    native.numbers.load_powers(native.powers_of_ten())
 
 _T, _F = b"tf"  # looked for as integers, three times as fast as b"t" in a short list
 
@@ -114,14 +118,17 @@ def parse_embeddings(file: BinaryIO, name: str, piece: int = _PIECE) -> Embeddin
         except _IdError as reason:
             text.refuse(str(reason), "a key that can be an id", _CORRECT)
         row = text.take_list()
-        try:
-            numbers = _elements(row)
-            if not length:
-                length = len(numbers)
-                vector = struct.Struct(f"{length}d")
-            packed = vector.pack(*numbers) if len(numbers) == length else b""
-        except (ValueError, struct.error):
-            text.refuse_list(row, film)
+        # Nothing for a list that is unusual or wrong, or the first: its length is not known yet.
+        packed = native.numbers.packed(row, length) if native.numbers else None
+        if packed is None:
+            try:
+                numbers = _elements(row)
+                if not length:
+                    length = len(numbers)
+                    vector = struct.Struct(f"{length}d")
+                packed = vector.pack(*numbers) if len(numbers) == length else b""
+            except (ValueError, struct.error):
+                text.refuse_list(row, film)
         if not packed:
             found = f"{len(numbers):,} numbers"
             expected = f'{length:,} as for id "{shown(next(iter(places)))}"'

@@ -4,21 +4,11 @@
    names are those of the paper. The ends of the interval come from the same product as its middle,
    by adding and subtracting, and what is a matter of chance is chosen without a branch. */
 
-#include <stdint.h>
-#include <string.h>
+#include "../powers.h"
 
-#if __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
-#error "figures are written eight at a time, the first in the lowest byte"
-#endif
-
-typedef unsigned __int128 uint128;
-
-enum { K_MIN = -292, K_MAX = 324, NUMBER_ROOM = 40, FIGURES = 17 };
+enum { NUMBER_ROOM = 40, FIGURES = 17 };
 static const uint64_t TEN_8 = 100000000, TEN_16 = 10000000000000000;
 static const uint64_t ZEROS = 0x3030303030303030; /* as text */
-
-/* 10^k for each k, its first 128 bits, rounded up: two words each, the upper first. */
-static uint64_t powers[K_MAX - K_MIN + 1][2];
 
 /* A number without its sign: 0.DDDDDDDDDDDDDDDDD × 10^point; all of the 17 figures in digits. */
 typedef struct {
@@ -26,7 +16,6 @@ typedef struct {
     int point;
 } Decimal;
 
-static int floor_log2_pow10(int e) { return (e * 1741647) >> 19; }
 static int floor_log10_pow2(int e) { return (e * 1262611) >> 22; }
 static int floor_log10_three_quarters_pow2(int e) { return (e * 1262611 - 524031) >> 22; }
 

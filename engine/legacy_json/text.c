@@ -4,10 +4,6 @@
    owns and that has room for it. What is measured is kept for the writing, a word a value, so that
    the digits are looked for once. */
 
-#define PY_SSIZE_T_CLEAN
-#define Py_LIMITED_API 0x030B0000
-#include <Python.h>
-
 #include "digits.h"
 
 enum { SHORT = 16 };
@@ -182,22 +178,6 @@ static PyObject *write_text(PyObject *module, PyObject *arguments)
     PyBuffer_Release(&out);
     release(&block);
     return PyErr_Occurred() ? NULL : Py_BuildValue("nnn", length, row, column);
-}
-
-static PyObject *load_powers(PyObject *module, PyObject *arguments)
-{
-    Py_buffer words;
-    (void)module;
-    if (!PyArg_ParseTuple(arguments, "y*", &words))
-        return NULL;
-    if (words.len == sizeof powers)
-        memcpy(powers, words.buf, sizeof powers);
-    else
-        PyErr_SetString(PyExc_ValueError, "expected two words for each power");
-    PyBuffer_Release(&words);
-    if (PyErr_Occurred())
-        return NULL;
-    Py_RETURN_NONE;
 }
 
 static PyMethodDef functions[] = {
