@@ -1,7 +1,9 @@
 """What a new user types in the first hour: how each command ends, and the sentence that helps."""
 
+import configparser
 import json
 import re
+import runpy
 import shlex
 import subprocess
 import sys
@@ -187,7 +189,7 @@ ROOT = Path(__file__).resolve().parents[1]
 @pytest.mark.parametrize(
     ("beforehand", "sentence"),
     [
-        ("", r"error: numpy is not installed: \S+ -m pip install \S+\n"),
+        ("", r"error: joblib, numpy, .* not installed; to install, run: \S+ -m pip install \S+\n"),
         (
             "sys.version_info = (3, 10, 13)",
             r"error: Python 3\.11 or newer is needed, and this is 3\.10\n",
@@ -208,3 +210,12 @@ def test_what_is_missing_of_python_is_one_sentence(
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 1
     assert re.fullmatch(sentence, done.stderr), done.stderr
+
+
+def test_what_a_script_looks_for_is_what_the_engine_requires() -> None:
+    config = configparser.ConfigParser()
+    config.read(ROOT / "setup.cfg")
+    lines = config["options"]["install_requires"].strip().splitlines()
+    required = [line.split()[0].replace("-", "_") for line in lines if not line.startswith("#")]
+    needed = runpy.run_path(str(ROOT / "scripts" / "entrance.py"))["NEEDED"]
+    assert list(needed) == required
