@@ -1,11 +1,8 @@
 """Make up embeddings: ``python -m engine.synthesize``, in a clone without installing it."""
 
 import sys
-from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from engine.synthesize import main
+from entrance import entrance
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(entrance("engine.synthesize")())

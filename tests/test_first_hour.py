@@ -1,8 +1,12 @@
 """What a new user types in the first hour: how each command ends, and the sentence that helps."""
 
+import configparser
 import json
 import re
+import runpy
 import shlex
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -176,3 +180,42 @@ def test_each_command_of_the_first_hour_ends_as_it_should_with_the_sentence_that
         if status == 2:
             wrong_usage = r"usage: .* \[options\]; --help lists them\n.*: error: .*\n"
             assert re.fullmatch(wrong_usage, err), told
+
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.mark.parametrize("script", ["synthesize.py", "plot.py"])
+@pytest.mark.parametrize(
+    ("beforehand", "sentence"),
+    [
+        ("", r"error: joblib, numpy, .* not installed; to install, run: \S+ -m pip install \S+\n"),
+        (
+            "sys.version_info = (3, 10, 13)",
+            r"error: Python 3\.11 or newer is needed, and this is 3\.10\n",
+        ),
+    ],
+    ids=["not installed", "old Python"],
+)
+def test_what_is_missing_of_python_is_one_sentence(
+    script: str, beforehand: str, sentence: str
+) -> None:
+    folder = ROOT / "scripts"
+    code = (
+        f"import runpy, sys; sys.path.insert(0, {str(folder)!r}); {beforehand}\n"
+        f"runpy.run_path({str(folder / script)!r}, run_name='__main__')"
+    )
+    # -S: without what is installed.
+    command = [sys.executable, "-I", "-S", "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert re.fullmatch(sentence, done.stderr), done.stderr
+
+
+def test_what_a_script_looks_for_is_what_the_engine_requires() -> None:
+    config = configparser.ConfigParser()
+    config.read(ROOT / "setup.cfg")
+    lines = config["options"]["install_requires"].strip().splitlines()
+    required = [line.split()[0].replace("-", "_") for line in lines if not line.startswith("#")]
+    needed = runpy.run_path(str(ROOT / "scripts" / "entrance.py"))["NEEDED"]
+    assert list(needed) == required
