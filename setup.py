@@ -1,6 +1,11 @@
 """The native part, which setup.cfg cannot describe. Without a compiler, all is done in Python."""
 
+import sys
+
 from setuptools import Extension, setup
+
+if sys.version_info < (3, 11):  # noqa: UP036 - Before pip looks for packages that there are not.
+    sys.exit("error: Python 3.11 or newer is needed")
 
 _DIGITS, _POWERS = "engine/legacy_json/digits.h", "engine/powers.h"
 

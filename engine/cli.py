@@ -133,11 +133,15 @@ def _status(options: argparse.Namespace) -> int:
     found = engine.status(
         options.data,
         store=options.store,
+        workers=options.workers,
         approaches=options.approach,
         decades=options.decade,
         kernel=options.kernel,
         normalize=options.normalize,
         min_similarity=options.min_similarity,
+        compute=not options.export_only,
+        export=not options.compute_only,
+        restart=options.restart,
     )
     if options.json:
         text = json.dumps(dataclasses.asdict(found), indent=2, default=str)

@@ -158,7 +158,7 @@ def parser() -> argparse.ArgumentParser:
         action="store_true",
         help="write JSON from a finished store, compute nothing",
     )
-    only.add_argument(
+    instead.add_argument(
         "--status", action="store_true", help="say what is done and what is left, change nothing"
     )
     only.add_argument(
@@ -196,7 +196,7 @@ def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
 
 
 _INEFFECTIVE = {
-    "status": ("workers", "dask", "wait_for_workers", "restart"),
+    "status": ("verify", "dask", "wait_for_workers"),
     "verify": ("dask", "wait_for_workers", "kernel", "normalize", "min_similarity", "restart"),
     "export_only": ("dask", "wait_for_workers", "restart"),
     "compute_only": ("min_similarity",),

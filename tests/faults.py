@@ -510,4 +510,5 @@ if __name__ == "__main__":
         options = json.loads(sys.argv[2])
         _prepare(**options)
         sys.argv[:] = ["scripts/run.py", *sys.argv[3:]]
+        sys.path.insert(0, str(ROOT / "scripts"))  # As Python does for a script.
         runpy.run_path(str(ROOT / "scripts" / "run.py"), run_name="__main__")

@@ -134,7 +134,7 @@ def test_no_input_exits_1_and_names_the_command_that_makes_some(
         ["--min-similarity", "high"],
         ["--min-similarity", "nan"],
         ["--compute-only", "--export-only"],
-        ["--compute-only", "--status"],
+        ["--compute-only", "--verify"],
         ["--quiet", "--verbose"],
         ["--json"],
         ["--approach"],
@@ -204,9 +204,7 @@ def test_an_interruption_is_one_sentence_that_says_how_to_go_on(number: int) -> 
 @pytest.mark.parametrize(
     "options",
     [
-        "--status --workers 2",
         "--status --dask tcp://here:8786",
-        "--status --restart",
         "--verify --dask tcp://here:8786",
         "--verify --kernel gemm",
         "--verify --normalize",

@@ -185,7 +185,7 @@ def test_each_command_of_the_first_hour_ends_as_it_should_with_the_sentence_that
 ROOT = Path(__file__).resolve().parents[1]
 
 
-@pytest.mark.parametrize("script", ["synthesize.py", "plot.py"])
+@pytest.mark.parametrize("script", ["run.py", "synthesize.py", "plot.py"])
 @pytest.mark.parametrize(
     ("beforehand", "sentence"),
     [
