@@ -427,6 +427,11 @@ def _prepare(
     if file_size:
         resource.setrlimit(resource.RLIMIT_FSIZE, (file_size, file_size))
     if user:
+        # What is imported late could lie where only root may read.
+        import engine.options
+        import engine.terminal.progress
+        import engine.terminal.tables
+
         os.setgroups([])
         os.setgid(user)
         os.setuid(user)

@@ -273,7 +273,7 @@ REFUSED = {
     "empty file": (b"", "byte 0: found an empty file, expected a JSON object"),
     "blanks": (b" \n ", "byte 3: found the end of the file, expected a JSON object"),
     "not JSON": (b"id,vector\n7,0.5", "byte 0: found `id,vector 7,0.5`, then the end of the file"),
-    "a list": (b"[[1, 2]]", "byte 0: found `[[1, 2]]`"),
+    "a list": (b"[null]", "byte 0: found `[null]`"),
     "a number": (b"7", "expected a JSON object"),
     "UTF-16": ('{"7": [1]}'.encode("utf-16"), r"byte 0: found `\xff\xfe{\x00"),
     "UTF-16 without mark": ('{"7": [1]}'.encode("utf-16-le"), r'byte 0: found `{\x00"\x00'),

@@ -29,7 +29,11 @@ def other_shape(name: str, head: bytes) -> str | None:
     in_list = text.startswith("[")
     try:
         first, end = json.JSONDecoder().raw_decode(text[1:].lstrip() if in_list else text)
-    except ValueError:
+        if not in_list and len(head) < HEAD:
+            json.JSONDecoder().raw_decode(
+                text[end:].lstrip()
+            )  # There is a second, and it is whole.
+    except (ValueError, RecursionError):  # No JSON, or nested too deep for films.
         return None
     if in_list and isinstance(first, list | int | float):
         remedy = "write it again with the id of each film"
