@@ -1,13 +1,14 @@
 """Similarities of every pair of films: parallel, resumable, exact to the byte."""
 
-from engine.batch.job import DecadeSummary
-from engine.batch.run import Summary, run
-from engine.batch.status import DecadeStatus, Status, status
+from engine.batch.reports import DecadeStatus, DecadeSummary, Status, Summary
+from engine.batch.run import run
+from engine.batch.status import status
 from engine.batch.verify import verify
 from engine.errors import EngineError, NotComputedError, NotFoundError
 from engine.progress import Progress
 from engine.query.decade import Decade
 from engine.query.similarities import Similarities, open  # noqa: A004
+from engine.query.whole import Pairs
 from engine.version import __version__
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "EngineError",
     "NotComputedError",
     "NotFoundError",
+    "Pairs",
     "Progress",
     "Similarities",
     "Status",

@@ -12,7 +12,7 @@ from typing import NoReturn
 
 import engine
 from engine.options import parse, parser
-from engine.terminal import TerminalProgress, status_table, summary_table
+from engine.terminal import TerminalProgress
 from engine.terminal.stopping import exit_deaf, stoppably
 
 
@@ -102,7 +102,7 @@ def _run(options: argparse.Namespace, progress: TerminalProgress) -> int:
         progress=progress,
     )
     if not options.quiet:
-        print(summary_table(summary), flush=True)
+        print(summary, flush=True)
     return 0 if summary.ok else 1
 
 
@@ -116,11 +116,8 @@ def _status(options: argparse.Namespace) -> int:
         normalize=options.normalize,
         min_similarity=options.min_similarity,
     )
-    if options.json:
-        text = json.dumps(dataclasses.asdict(found), indent=2, default=str)
-    else:
-        text = status_table(found)
-    print(text, flush=True)
+    as_json = json.dumps(dataclasses.asdict(found), indent=2, default=str) if options.json else ""
+    print(as_json or found, flush=True)
     return 0
 
 

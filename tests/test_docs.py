@@ -303,15 +303,16 @@ def test_every_option_that_is_named_is_one(name: str) -> None:
 # --- error messages -----------------------------------------------------------------------------
 
 NO_MESSAGES = {
+    "bars.py": ["{desc}"],  # a bar
     "benchmark.py": ["making embeddings", "memory: "],  # how far it has come, and on what
-    "decade.py": ["tuple["],  # a type
+    "chunks.py": ["tuple["],  # a type
     "lock.py": ["process"],  # a pattern
     "options.py": ["Instead of", "%(prog)s [options]"],  # a heading, and the usage
     "output.py": ["tuple["],  # a type
-    "progress.py": ["{desc}"],  # a bar
+    "reports.py": ["up to date", "next run", "of JSON"],  # what stands below the tables
     "similarities.py": ["tuple[", "similarities in"],  # a type and a repr
     "synthesize.py": ["films of"],  # what it has written
-    "tables.py": ["up to date", "next run", "of JSON"],  # what stands below them
+    "tables.py": ["tr>", "style="],  # HTML
 }
 """Texts that are no error and no message."""
 SINKS = ("error", "exit", "message", "print", "say", "write")

@@ -18,7 +18,8 @@ from reference import films, put
 import engine
 from engine import DecadeStatus, DecadeSummary, Status, Summary
 from engine.data_folder import DecadeName
-from engine.terminal import TerminalProgress, size, status_table, summary_table, table
+from engine.tables import size, text_table
+from engine.terminal import TerminalProgress
 
 APPROACHES = ("custom_genres", "embedding")
 # The real decades, with a number of seconds that no table should break on.
@@ -90,7 +91,7 @@ def test_a_size_is_short_and_right_to_half_a_per_cent_or_one_digit(n_bytes: int)
 
 
 def test_columns_are_as_wide_as_their_widest_cell_and_numbers_stand_right() -> None:
-    text = table(("name", "year", "n"), [("a", "1990s", "1,000"), ("bcdefg", "1s", "2")])
+    text = text_table(("name", "year", "n"), [("a", "1990s", "1,000"), ("bcdefg", "1s", "2")])
     assert text.splitlines() == [
         "name    year       n",
         "a       1990s  1,000",
@@ -108,7 +109,7 @@ def test_the_table_has_one_row_a_decade_and_a_line_with_the_sums() -> None:
         replace(LARGEST, name=NAMES[0], n_films=117, n_pairs=6786, up_to_date=True),
         DecadeSummary(NAMES[1], error="x: it broke"),
     ]
-    rows = rows_of(summary_table(Summary(decades, 12.34)))
+    rows = rows_of(str(Summary(decades, 12.34)))
     assert rows[0] == [
         "approach",
         "decade",
@@ -130,19 +131,19 @@ def test_the_table_has_one_row_a_decade_and_a_line_with_the_sums() -> None:
     ]
     assert rows[2][:5] == ["custom_genres", "1910s", "117", "6,786", "up to date"]
     assert rows[3] == ["custom_genres", "1920s", "failed"]
-    last = summary_table(Summary(decades, 12.34)).splitlines()[-1]
+    last = str(Summary(decades, 12.34)).splitlines()[-1]
     for word in ("2 decades done", "19,459,989 pairs", "1.6 GB of JSON", "1 failed", "12.3 s"):
         assert word in last
 
 
 def test_finished_work_is_called_up_to_date() -> None:
     idle = [replace(LARGEST, up_to_date=True)]
-    assert "1 decade up to date" in summary_table(Summary(idle, 0.5)).splitlines()[-1]
+    assert "1 decade up to date" in str(Summary(idle, 0.5)).splitlines()[-1]
 
 
 def test_a_min_similarity_is_named() -> None:
-    assert "pairs ≥ 0.25" in summary_table(Summary([LARGEST], 1.0, 0.25))
-    assert "≥" not in summary_table(Summary([LARGEST], 1.0))
+    assert "pairs ≥ 0.25" in str(Summary([LARGEST], 1.0, 0.25))
+    assert "≥" not in str(Summary([LARGEST], 1.0))
 
 
 @pytest.mark.parametrize("resumed", [0.0, 0.02, 0.4, 0.486, 0.52, 1.0])
@@ -155,7 +156,7 @@ def test_the_table_of_the_real_films_fits_80_columns(
         n_resumed = int(resumed * decade.n_pairs)
         computed = decade.n_pairs - n_resumed
         decades.append(replace(decade, pairs_computed=computed, pairs_resumed=n_resumed))
-    text = summary_table(Summary(decades, 12.3, min_similarity))
+    text = str(Summary(decades, 12.3, min_similarity))
     assert len(text.splitlines()) == 1 + 22 + 2
     assert widest(text) <= 80
 
@@ -163,7 +164,7 @@ def test_the_table_of_the_real_films_fits_80_columns(
 def test_a_hostile_or_long_name_neither_breaks_the_table_nor_reaches_the_terminal() -> None:
     for approach in ("x" * 100, "a\x1b[31m\nb", "a\u202eb"):
         name = DecadeName(approach, "1990")
-        text = summary_table(Summary([replace(LARGEST, name=name)], 1.0))
+        text = str(Summary([replace(LARGEST, name=name)], 1.0))
         assert len(text.splitlines()) == 4
         assert all(line.isprintable() for line in text.splitlines())
         assert widest(text) <= 80
@@ -193,7 +194,7 @@ def status_of(name: DecadeName, **changes: object) -> DecadeStatus:
 
 
 def test_the_status_of_the_real_films_fits_80_columns() -> None:
-    text = status_table(Status("data/similarities.zarr", None, [status_of(name) for name in NAMES]))
+    text = str(Status("data/similarities.zarr", None, [status_of(name) for name in NAMES]))
     assert widest(text) <= 80
     assert "everything is up to date" in text
     for name in NAMES:
@@ -202,7 +203,7 @@ def test_the_status_of_the_real_films_fits_80_columns() -> None:
 
 def test_the_status_says_100_per_cent_of_what_is_whole_alone() -> None:
     almost = status_of(NAMES[0], pairs_computed=19_453_202, pairs_exported=1, next="compute")
-    text = status_table(Status("x.zarr", None, [almost]))
+    text = str(Status("x.zarr", None, [almost]))
     assert "99 %" in text
     assert "100 %" not in text
     assert "1 pairs to compute" in text or "1 pair to compute" in text
@@ -210,7 +211,7 @@ def test_the_status_says_100_per_cent_of_what_is_whole_alone() -> None:
 
 def test_the_columns_of_all_approaches_stand_below_one_another() -> None:
     wide, narrow = status_of(NAMES[0]), status_of(NAMES[-1], n_films=2, n_pairs=1)
-    lines = status_table(Status("x.zarr", None, [wide, narrow])).splitlines()
+    lines = str(Status("x.zarr", None, [wide, narrow])).splitlines()
     heads = [line for line in lines if line.startswith("decade")]
     assert len(heads) == 2
     assert heads[0] == heads[1]
@@ -219,19 +220,19 @@ def test_the_columns_of_all_approaches_stand_below_one_another() -> None:
 def test_the_status_says_in_a_line_with_which_min_similarity_all_outputs_were_made() -> None:
     made = [status_of(name, min_similarity=0.8, output_pairs=10) for name in NAMES]
     assert "22 decades exported with --min-similarity 0.8: 220 of 427,970,466 pairs" in (
-        status_table(Status("x.zarr", None, made))
+        str(Status("x.zarr", None, made))
     )
     other = [
         replace(each, output_pairs=None, output_bytes=None, output_written=None, next="export")
         for each in made
     ]
-    text = status_table(Status("x.zarr", None, other))
+    text = str(Status("x.zarr", None, other))
     assert "22 outputs made with --min-similarity 0.8; a run with these options makes them" in text
 
 
 def test_the_status_names_who_is_at_work_and_why_something_will_fail() -> None:
     failing = status_of(NAMES[0], next="fail", reason="x.json: the input is gone")
-    text = status_table(Status("x.zarr", "process 12 on host", [failing]))
+    text = str(Status("x.zarr", "process 12 on host", [failing]))
     assert "process 12 on host" in text
     assert "x.json: the input is gone" in text
 

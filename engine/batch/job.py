@@ -12,6 +12,7 @@ from pathlib import Path
 from engine.batch.notices import notices
 from engine.batch.plan import DecadeState, Settings, contradiction, look
 from engine.batch.preflight import check_output, short_of_space
+from engine.batch.reports import DecadeSummary
 from engine.data_folder import DataFolder, DecadeName
 from engine.errors import DamagedError, EngineError, WorkersDiedError
 from engine.progress import Progress
@@ -23,29 +24,6 @@ from engine.work.tasks import BlockTask, ReadTask, Result, perform, perform_batc
 
 _MOST_DEATHS = 3
 _MOST_REREADS = 2
-
-
-@dataclass
-class DecadeSummary:
-    """What a run did for one decade."""
-
-    name: DecadeName
-    n_films: int = 0
-    n_pairs: int = 0
-    pairs_computed: int = 0
-    """Computed by this run."""
-    pairs_resumed: int = 0
-    """Found in the store when the run began."""
-    pairs_exported: int = 0
-    """Written to the output by this run."""
-    up_to_date: bool = False
-    """There was nothing to do."""
-    output_bytes: int | None = None
-    """Size of the JSON; None when there is none."""
-    seconds: float = 0.0
-    """Wall time of the workers, summed."""
-    error: str | None = None
-    """Why it is not finished, in one sentence."""
 
 
 @dataclass

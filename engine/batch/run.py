@@ -4,14 +4,15 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from engine.arguments import Count, Names, Number, Years, read_arguments
 from engine.batch.choice import choose
-from engine.batch.job import DecadeSummary, Job
+from engine.batch.job import Job
+from engine.batch.listener import listener
 from engine.batch.plan import Settings
 from engine.batch.preflight import check_output
+from engine.batch.reports import DecadeSummary, Summary
 from engine.data_folder import DataFolder, DecadeName
 from engine.embeddings.reading import is_there
 from engine.errors import EngineError, InputError
@@ -22,24 +23,6 @@ from engine.store.store import Store
 from engine.triangle.kernel import KernelName
 from engine.work.pool import cpus, no_worker_left
 from engine.work.tasks import BlockTask, Result
-
-
-@dataclass(frozen=True)
-class Summary:
-    """What a run did."""
-
-    decades: list[DecadeSummary]
-    seconds: float
-    """Wall time of the whole run."""
-    min_similarity: float | None = None
-    """Pairs below were left out of the outputs; None: every pair is in them."""
-    errors: list[str] = field(default_factory=list)
-    """Why the folder of an approach could not be used, a sentence for each."""
-
-    @property
-    def ok(self) -> bool:
-        """Whether every decade is finished, and no folder had to be left out."""
-        return not self.errors and all(decade.error is None for decade in self.decades)
 
 
 def run(
@@ -56,7 +39,7 @@ def run(
     compute: bool = True,
     export: bool = True,
     restart: bool = False,
-    progress: Progress | None = None,
+    progress: Progress | bool | None = None,
 ) -> Summary:
     """Compute the similarities of all pairs of films of each decade and write them as JSON.
 
@@ -94,7 +77,9 @@ def run(
     restart
         Forget what the store holds for the selected decades.
     progress
-        Is told what happens; silence by default.
+        True: bars and messages on stderr, or in the notebook; False: neither; or a listener of
+        your own. By default bars in a notebook and none elsewhere. What is worth knowing and is
+        not shown goes to the logger ``engine``.
 
     Returns
     -------
@@ -135,7 +120,7 @@ def run(
     place = Store(str(folder.default_store if store is None else store))
     if dask and place.path:
         place = Store(str(place.path.absolute()))  # Its workers are elsewhere.
-    progress = progress or Progress()
+    progress = listener(progress)
     there = place.exists()
     choice = choose(folder, place, asked.approaches, asked.decades, there)
     if not there and not compute:

@@ -1,67 +1,17 @@
 """What is done and what the next run would do, for a person or a script; nothing is changed."""
 
 import os
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
 from engine.arguments import Names, Number, Years, read_arguments
 from engine.batch.choice import choose
 from engine.batch.plan import DecadeState, Settings, contradiction, look
-from engine.data_folder import DataFolder, DecadeName
-from engine.listing import Unread
+from engine.batch.reports import DecadeStatus, Status
+from engine.data_folder import DataFolder
 from engine.store.lock import holder
 from engine.store.store import Store
 from engine.triangle.kernel import KernelName
-
-
-@dataclass(frozen=True)
-class DecadeStatus:
-    """What is there of one decade, and what the next run would do with it."""
-
-    name: DecadeName
-    input: Path
-    input_sha256: str | None
-    """Of the input that was read."""
-    read: str | None
-    """When it was read, ISO 8601, UTC."""
-    kernel: KernelName | None
-    normalize: bool | None
-    n_films: int | None
-    """None: not read yet."""
-    n_pairs: int | None
-    pairs_computed: int
-    """Pairs in the chunks that are there."""
-    pairs_exported: int
-    """Pairs whose row-blocks are in the output, finished or not."""
-    output: Path
-    output_bytes: int | None
-    """Size of the finished output; None when there is none that counts."""
-    output_written: str | None
-    """When, ISO 8601, UTC."""
-    output_pairs: int | None
-    """Pairs in the output: fewer than `n_pairs` with `min_similarity`."""
-    min_similarity: float | None
-    """With which the output was made, even if the next run makes another."""
-    next: str
-    """``"nothing"``, ``"read"`` (and compute and export), ``"compute"`` (and export),
-    ``"export"`` or ``"fail"``."""
-    reason: str
-    """Why it is to be read again, or what it will fail for."""
-
-
-@dataclass(frozen=True)
-class Status:
-    """What is there of each decade, and who is at work on it."""
-
-    store: str
-    holder: str | None
-    """The run that holds the store at the moment."""
-    decades: list[DecadeStatus]
-    errors: list[str] = field(default_factory=list)
-    """Why the folder of an approach cannot be used, a sentence for each."""
-    unread: list[Unread] = field(default_factory=list)
-    """What is not read, though it may have been meant to be."""
 
 
 def status(

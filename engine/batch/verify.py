@@ -15,6 +15,7 @@ import google_crc32c
 
 from engine.arguments import Count, Names, Years, read_arguments
 from engine.batch.choice import choose
+from engine.batch.listener import listener
 from engine.data_folder import DataFolder, DecadeName
 from engine.embeddings.reading import fingerprint
 from engine.errors import DamagedError, EngineError, InputError, StoreError
@@ -106,7 +107,7 @@ def verify(
     workers: Count | None = None,
     approaches: Names | None = None,
     decades: Years | None = None,
-    progress: Progress | None = None,
+    progress: Progress | bool | None = None,
 ) -> list[str]:
     """Check every chunk's checksum, and compare every output with the store.
 
@@ -132,7 +133,7 @@ def verify(
     place = Store(str(folder.default_store if store is None else store))
     if not place.exists():
         raise EngineError(f"{place.location}: there is no store to verify; run the engine first")
-    progress = progress or Progress()
+    progress = listener(progress)
     choice = choose(folder, place, asked.approaches, asked.decades, True)
     who = holder(place)
     if who:

@@ -1,6 +1,5 @@
-"""What a person sees: bars and messages while a run works, a table when it is done."""
+"""What a person at a terminal has: bars and messages while a run works, and a way to stop it."""
 
-from engine.terminal.progress import TerminalProgress
-from engine.terminal.tables import size, status_table, summary_table, table
+from engine.bars import TerminalProgress
 
-__all__ = ["TerminalProgress", "size", "status_table", "summary_table", "table"]
+__all__ = ["TerminalProgress"]
