@@ -320,12 +320,11 @@ def test_where_the_cursor_cannot_go_up_there_are_no_bars(monkeypatch: pytest.Mon
 
 NOTEBOOK = """
 import engine
-from engine.terminal.progress import TerminalProgress
-engine.run("data", workers=1, progress=TerminalProgress())
+engine.run("data", workers=1)
 """
 
 
-def test_a_notebook_shows_a_bar_a_stage(tmp_path: Path) -> None:
+def test_a_notebook_shows_a_bar_a_stage_and_then_the_table(tmp_path: Path) -> None:
     for module in ("ipykernel", "ipywidgets", "nbclient"):
         if importlib.util.find_spec(module) is None:
             pytest.skip(f"{module} not installed")
@@ -349,7 +348,8 @@ def test_a_notebook_shows_a_bar_a_stage(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     outputs, metadata = json.loads(done.stdout)
     shown = [output["data"]["text/plain"].split()[0] for output in outputs if "data" in output]
-    assert shown[:3] == ["reading", "computing", "exporting"]
+    assert shown == ["reading", "computing", "exporting", "approach"]
+    assert "<td" in outputs[-1]["data"]["text/html"]
     widgets = metadata["widgets"]["application/vnd.jupyter.widget-state+json"]["state"].values()
     bars = [each["state"] for each in widgets if each["model_name"] == "FloatProgressModel"]
     assert [(bar["bar_style"], bar["value"]) for bar in bars] == [

@@ -135,9 +135,9 @@ class WholeDecade(StoredPairs):
         Returns
         -------
         Pairs
-            Places of their films in `ids` and similarities, in the order of the JSON. It takes 24
-            bytes a pair, at its making up to 32; all pairs are read once, and before that once for
-            `top_k` and twice for `top_percent`.
+            Places of their films in `ids` and similarities, in the order of the JSON. They take 24
+            bytes a pair, and as much again while they are put together; all pairs are read once,
+            and before that once for `top_k` and twice for `top_percent`.
 
         Raises
         ------
@@ -167,7 +167,11 @@ class WholeDecade(StoredPairs):
                 parts, (i + rows.start, j + rows.left, rows.values[i, j]), strict=True
             ):
                 part.append(found)
-        i, j, values = (_joined(part, kind) for part, kind in zip(parts, "ppd", strict=True))
+        # The kinds are those of no pairs at all: intp and float64.
+        i, j, values = (
+            np.concatenate([np.empty(0, kind), *part])
+            for kind, part in zip("ppd", parts, strict=True)
+        )
         return Pairs(i, j, values)
 
     def _selection(
@@ -310,18 +314,11 @@ class WholeDecade(StoredPairs):
             When networkx is not installed.
         """
         graph = _imported("networkx", "to_networkx()").Graph()
-        ids = self._stored.ids
+        ids = np.array(self._stored.ids, dtype=object)
         graph.add_nodes_from(ids)
-        for i, j, value in zip(*self.pairs(**rule), strict=True):
-            graph.add_edge(ids[i], ids[j], weight=float(value))
+        i, j, values = self.pairs(**rule)
+        graph.add_weighted_edges_from(zip(ids[i], ids[j], values.tolist(), strict=True))
         return graph
-
-
-def _joined(parts: list[NDArray[Any]], kind: str) -> NDArray[Any]:
-    """Join arrays, and let go of them: of the three of the pairs two are never held twice."""
-    joined = np.concatenate([np.empty(0, dtype=kind), *parts])
-    parts.clear()
-    return joined
 
 
 def _imported(package: str, method: str) -> Any:
