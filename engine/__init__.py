@@ -8,7 +8,7 @@ from engine.errors import EngineError, NotComputedError, NotFoundError
 from engine.progress import Progress
 from engine.query.decade import Decade
 from engine.query.similarities import Similarities, open  # noqa: A004
-from engine.query.whole import Pairs
+from engine.triangle.selection import Pairs
 from engine.version import __version__
 
 __all__ = [

@@ -23,6 +23,36 @@ class Rows(NamedTuple):
     values: NDArray[np.float64]
     """(rows, n_films - left), NaN where a cell is no pair, or its similarity is not known."""
 
+    @property
+    def films(self) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+        """Films of the rows, as a column, and of the columns, as a row."""
+        n_rows, n_columns = self.values.shape
+        first, second = np.ogrid[
+            self.start : self.start + n_rows, self.left : self.left + n_columns
+        ]
+        return first, second
+
+
+class Pairs(NamedTuple):
+    """Pairs of films, in the order of the JSON: ``i, j, values = films.pairs(top_k=10)``."""
+
+    i: NDArray[np.intp]
+    """(m,), place of the first film of each pair in `Decade.ids`."""
+    j: NDArray[np.intp]
+    """(m,), of the second, which is always the later one."""
+    values: NDArray[np.float64]
+    """(m,), similarities."""
+
+
+@dataclass(frozen=True)
+class Every:
+    """Keep every pair, also one whose similarity is NaN."""
+
+    def keeps(self, rows: Rows) -> NDArray[np.bool_]:
+        """Tell which cells are kept, (rows, n_films - left)."""
+        first, second = rows.films
+        return first < second
+
 
 @dataclass(frozen=True)
 class AtLeast:
@@ -50,9 +80,7 @@ class AmongBest:
 
     def keeps(self, rows: Rows) -> NDArray[np.bool_]:
         """Tell which cells are kept, (rows, n_films - left)."""
-        values, n_rows = rows.values, len(rows.values)
-        first = np.arange(rows.start, rows.start + n_rows)[:, None]
-        second = np.arange(rows.left, len(self.film))[None, :]
+        values, (first, second) = rows.values, rows.films
         kept = np.zeros(values.shape, dtype=bool)
         for film, other in ((first, second), (second, first)):
             least = self.similarity[film]
@@ -61,7 +89,13 @@ class AmongBest:
         return kept
 
 
-Selection: TypeAlias = AtLeast | AmongBest
+Selection: TypeAlias = Every | AtLeast | AmongBest
+
+
+def kept_pairs(selection: Selection, rows: Rows) -> Pairs:
+    """List the pairs that are kept of some rows, in the order of the JSON."""
+    i, j = np.nonzero(selection.keeps(rows))
+    return Pairs(i + rows.start, j + rows.left, rows.values[i, j])
 
 
 def above(threshold: float) -> AtLeast:
