@@ -65,7 +65,7 @@ def html_lines(text: str) -> str:
 def _html_row(tag: str, cells: Sequence[str], left: int) -> str:
     sides = ["left" if k < left else "right" for k in range(len(cells))]
     inside = (
-        f'<{tag} style="text-align:{side}">{html.escape(cell)}</{tag}>'
+        f'<{tag} style="text-align:{side};padding:0 0.6em">{html.escape(cell)}</{tag}>'
         for side, cell in zip(sides, cells, strict=True)
     )
     return f"<tr>{''.join(inside)}</tr>"

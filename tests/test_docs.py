@@ -29,6 +29,13 @@ ERRORS = (ROOT / "docs" / "errors.md").read_text()
 SOURCES = sorted([*ROOT.glob("engine/**/*.py"), *ROOT.glob("scripts/**/*.py")])
 NEEDED = {"scripts/plot.py": "matplotlib", "dask ": "distributed"}
 """What a command needs that is an extra, by the words it begins with or runs."""
+IMPORTED = {
+    "to_frame(": "pandas",
+    "to_networkx(": "networkx",
+    "import dask": "dask",
+    "import xarray": "xarray",
+}
+"""What a block of Python needs that may not be installed, by what stands in it."""
 TOO_MUCH = (
     "scripts/benchmark.py",
     "tests/storm.py",
@@ -203,6 +210,10 @@ def test_every_block_runs_and_prints_what_is_shown(
                     output = shell(cheap(command), copy, copy / ".venv" / "bin")
                     printed += output if cheap(command) == command else ""
         elif block.language == "python":
+            wanted = {module for sign, module in IMPORTED.items() if sign in block.text}
+            if away := {module for module in wanted if not importlib.util.find_spec(module)}:
+                missing |= away
+                continue
             assert engine.run("data/sample", workers=1).ok
             try:
                 perform(block.text, namespace)
