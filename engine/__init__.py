@@ -1,8 +1,9 @@
 """Similarities of every pair of films: parallel, resumable, exact to the byte."""
 
-from engine.batch.reports import DecadeStatus, DecadeSummary, Status, Summary
 from engine.batch.run import run
+from engine.batch.standing import DecadeStatus, Status
 from engine.batch.status import status
+from engine.batch.summary import DecadeSummary, Summary
 from engine.batch.verify import verify
 from engine.errors import EngineError, NotComputedError, NotFoundError
 from engine.progress import Progress

@@ -2,6 +2,73 @@
 
 import html
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of cells below a head; what has tables prints as some of them, and lines between."""
+
+    head: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    left: int = 2
+    """So many columns, from the first, stand to the left, the others to the right."""
+    caption: str = ""
+
+
+Part: TypeAlias = Table | str
+
+
+def as_text(parts: Sequence[Part]) -> str:
+    """Set tables and lines as text, an empty line between; an empty part is left out.
+
+    Columns are as wide as their widest cell, in all tables of one head alike. A row may hold an
+    empty cell where the text of the cell before it runs on.
+    """
+    tables = [part for part in parts if isinstance(part, Table)]
+    texts = []
+    for part in parts:
+        if isinstance(part, Table):
+            alike = [row for table in tables if table.head == part.head for row in table.rows]
+            widths = [max(map(len, column)) for column in zip(part.head, *alike, strict=True)]
+            lines = [_line(row, widths, part.left) for row in (part.head, *part.rows)]
+            texts.append("\n".join([part.caption, *lines] if part.caption else lines))
+        else:
+            texts.append(part)
+    return "\n\n".join(filter(None, texts))
+
+
+def _line(cells: Sequence[str], widths: Sequence[int], left: int) -> str:
+    set_cells = (
+        f"{cell:<{width}}" if k < left else f"{cell:>{width}}"
+        for k, (cell, width) in enumerate(zip(cells, widths, strict=True))
+    )
+    return "  ".join(set_cells).rstrip()
+
+
+def as_html(parts: Sequence[Part]) -> str:
+    """Set the same for a notebook."""
+    return "\n".join(_html(part) for part in parts if part)
+
+
+def _html(part: Part) -> str:
+    if isinstance(part, str):
+        return f"<p>{html.escape(part)}</p>".replace("\n", "<br>\n")
+    caption = html.escape(part.caption)
+    above = [f'<caption style="text-align:left">{caption}</caption>'] if caption else []
+    rows = [_html_row("th", part.head, part.left)]
+    rows += [_html_row("td", row, part.left) for row in part.rows]
+    return "\n".join(["<table>", *above, *rows, "</table>"])
+
+
+def _html_row(tag: str, cells: Sequence[str], left: int) -> str:
+    sides = ["left" if k < left else "right" for k in range(len(cells))]
+    inside = (
+        f'<{tag} style="text-align:{side};padding:0 0.6em">{html.escape(cell)}</{tag}>'
+        for side, cell in zip(sides, cells, strict=True)
+    )
+    return f"<tr>{''.join(inside)}</tr>"
 
 
 def size(n_bytes: float) -> str:
@@ -29,43 +96,3 @@ def per_cent(part: int, whole: int, done: bool = True) -> str:
 def count(n: int, noun: str) -> str:
     """Write a number of things."""
     return f"{n} {noun}" + ("" if n == 1 else "s")
-
-
-def text_table(head: Sequence[str], rows: Sequence[Sequence[str]], left: int = 2) -> str:
-    """Set rows in columns as wide as their widest cell, the first `left` to the left.
-
-    A row may hold an empty cell where the text of the cell before it runs on.
-    """
-    widths = [max(len(row[k]) for row in [head, *rows]) for k in range(len(head))]
-    lines = []
-    for row in [head, *rows]:
-        cells = [
-            f"{cell:<{width}}" if k < left else f"{cell:>{width}}"
-            for k, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ]
-        lines.append("  ".join(cells).rstrip())
-    return "\n".join(lines)
-
-
-def html_table(
-    head: Sequence[str], rows: Sequence[Sequence[str]], left: int = 2, caption: str = ""
-) -> str:
-    """Set the same table for a notebook."""
-    lines = [_html_row("th", row, left) for row in [head]]
-    lines += [_html_row("td", row, left) for row in rows]
-    above = f'<caption style="text-align:left">{html.escape(caption)}</caption>' if caption else ""
-    return f"<table>{above}\n" + "\n".join(lines) + "\n</table>"
-
-
-def html_lines(text: str) -> str:
-    """Set lines of text for a notebook, as a paragraph; nothing of no text."""
-    return f"<p>{html.escape(text)}</p>".replace("\n", "<br>\n") if text else ""
-
-
-def _html_row(tag: str, cells: Sequence[str], left: int) -> str:
-    sides = ["left" if k < left else "right" for k in range(len(cells))]
-    inside = (
-        f'<{tag} style="text-align:{side};padding:0 0.6em">{html.escape(cell)}</{tag}>'
-        for side, cell in zip(sides, cells, strict=True)
-    )
-    return f"<tr>{''.join(inside)}</tr>"

@@ -314,14 +314,15 @@ def test_every_option_that_is_named_is_one(name: str) -> None:
 # --- error messages -----------------------------------------------------------------------------
 
 NO_MESSAGES = {
-    "bars.py": ["{desc}"],  # a bar
     "benchmark.py": ["making embeddings", "memory: "],  # how far it has come, and on what
     "chunks.py": ["tuple["],  # a type
     "lock.py": ["process"],  # a pattern
     "options.py": ["Instead of", "%(prog)s [options]"],  # a heading, and the usage
     "output.py": ["tuple["],  # a type
-    "reports.py": ["up to date", "next run", "of JSON"],  # what stands below the tables
+    "progress.py": ["{desc}"],  # a bar
     "similarities.py": ["tuple[", "similarities in"],  # a type and a repr
+    "standing.py": ["up to date", "next run"],  # what stands below the tables
+    "summary.py": ["up to date", "of JSON"],  # what stands below the table
     "synthesize.py": ["films of"],  # what it has written
     "tables.py": ["tr>", "style="],  # HTML
 }

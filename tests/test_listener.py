@@ -10,8 +10,8 @@ from conftest import Listener
 from reference import films, output_path, put
 
 import engine
-from engine.bars import TerminalProgress
 from engine.batch.listener import in_notebook, listener
+from engine.terminal import TerminalProgress
 
 OFF = {"1": [1.0, 0.0], "2": [0.0, 2.0]}
 """A vector that is not of unit length."""

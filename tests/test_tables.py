@@ -11,7 +11,7 @@ from reference import films, put
 import engine
 from engine import DecadeSummary, Status, Summary
 from engine.data_folder import DecadeName
-from engine.tables import html_table, text_table
+from engine.tables import Table, as_html, as_text
 
 
 class Reader(HTMLParser):
@@ -118,7 +118,7 @@ def test_a_name_with_markup_stays_a_name() -> None:
     name = "<b>&amp;"
     hostile = DecadeSummary(DecadeName(name, "1990"), n_films=2, n_pairs=1)
     for html in (
-        html_table(("a", "b"), [(name, "1")], caption=name),
+        as_html([Table(("a", "b"), [(name, "1")], caption=name)]),
         Summary([hostile], 1.0)._repr_html_(),
     ):
         read = Reader(html)
@@ -127,5 +127,5 @@ def test_a_name_with_markup_stays_a_name() -> None:
 
 
 def test_a_table_without_rows_is_its_head() -> None:
-    assert text_table(("a", "b"), []) == "a  b"
-    assert Reader(html_table(("a", "b"), [])).rows == [["a", "b"]]
+    assert as_text([Table(("a", "b"), [])]) == "a  b"
+    assert Reader(as_html([Table(("a", "b"), [])])).rows == [["a", "b"]]

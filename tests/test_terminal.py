@@ -18,7 +18,7 @@ from reference import films, put
 import engine
 from engine import DecadeStatus, DecadeSummary, Status, Summary
 from engine.data_folder import DecadeName
-from engine.tables import size, text_table
+from engine.tables import Table, as_text, size
 from engine.terminal import TerminalProgress
 
 APPROACHES = ("custom_genres", "embedding")
@@ -91,7 +91,7 @@ def test_a_size_is_short_and_right_to_half_a_per_cent_or_one_digit(n_bytes: int)
 
 
 def test_columns_are_as_wide_as_their_widest_cell_and_numbers_stand_right() -> None:
-    text = text_table(("name", "year", "n"), [("a", "1990s", "1,000"), ("bcdefg", "1s", "2")])
+    text = as_text([Table(("name", "year", "n"), [("a", "1990s", "1,000"), ("bcdefg", "1s", "2")])])
     assert text.splitlines() == [
         "name    year       n",
         "a       1990s  1,000",

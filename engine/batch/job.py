@@ -12,7 +12,7 @@ from pathlib import Path
 from engine.batch.notices import notices
 from engine.batch.plan import DecadeState, Settings, contradiction, look
 from engine.batch.preflight import check_output, short_of_space
-from engine.batch.reports import DecadeSummary
+from engine.batch.summary import DecadeSummary
 from engine.data_folder import DataFolder, DecadeName
 from engine.errors import DamagedError, EngineError, WorkersDiedError
 from engine.progress import Progress

@@ -17,7 +17,7 @@ def listener(progress: Progress | bool | None) -> Progress:
     if isinstance(progress, Progress):
         return progress
     if in_notebook() if progress is None else progress:
-        from engine.bars import TerminalProgress  # The bars take time to import.
+        from engine.terminal import TerminalProgress  # The bars take time to import.
 
         return TerminalProgress()
     return Progress()

@@ -12,7 +12,7 @@ from engine.batch.job import Job
 from engine.batch.listener import listener
 from engine.batch.plan import Settings
 from engine.batch.preflight import check_output
-from engine.batch.reports import DecadeSummary, Summary
+from engine.batch.summary import DecadeSummary, Summary
 from engine.data_folder import DataFolder, DecadeName
 from engine.embeddings.reading import is_there
 from engine.errors import EngineError, InputError

@@ -7,7 +7,7 @@ from pathlib import Path
 from engine.arguments import Names, Number, Years, read_arguments
 from engine.batch.choice import choose
 from engine.batch.plan import DecadeState, Settings, contradiction, look
-from engine.batch.reports import DecadeStatus, Status
+from engine.batch.standing import DecadeStatus, Status
 from engine.data_folder import DataFolder
 from engine.store.lock import holder
 from engine.store.store import Store

@@ -17,7 +17,7 @@ from engine.errors import DamagedError, NotComputedError, NotFoundError, shown
 from engine.query.whole import WholeDecade
 from engine.store.arrays import StoredDecade
 from engine.store.source import Source, open_source
-from engine.tables import html_table, per_cent, text_table
+from engine.tables import Table, as_html, as_text, per_cent
 from engine.triangle.blocks import Chunk
 
 FilmId: TypeAlias = str | SupportsIndex
@@ -56,10 +56,10 @@ class Decade(WholeDecade):
         return f"<{self.name}: {len(self):,} films, {self.n_pairs:,} pairs{computed}>"
 
     def __str__(self) -> str:
-        return text_table(HEAD, [self.table_row()])
+        return as_text([Table(HEAD, [self.table_row()])])
 
     def _repr_html_(self) -> str:
-        return html_table(HEAD, [self.table_row()])
+        return as_html([Table(HEAD, [self.table_row()])])
 
     def table_row(self) -> tuple[str, ...]:
         """Cells of the table that it prints as: approach, decade, films, pairs, computed."""

@@ -20,7 +20,7 @@ from engine.errors import (
 from engine.listing import list_inputs
 from engine.query.decade import HEAD, Decade
 from engine.store.source import Source, open_source
-from engine.tables import html_table, text_table
+from engine.tables import Table, as_html, as_text
 
 
 def open(  # noqa: A001
@@ -106,10 +106,10 @@ class Similarities(Mapping[tuple[str, Year], Decade]):
         return f"<{n} {noun} of similarities in {self._source.store.location}>"
 
     def __str__(self) -> str:
-        return text_table(HEAD, self._table_rows())
+        return as_text([Table(HEAD, self._table_rows())])
 
     def _repr_html_(self) -> str:
-        return html_table(HEAD, self._table_rows())
+        return as_html([Table(HEAD, self._table_rows())])
 
     def _table_rows(self) -> list[tuple[str, ...]]:
         rows = []

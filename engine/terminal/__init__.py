@@ -1,5 +1,5 @@
 """What a person at a terminal has: bars and messages while a run works, and a way to stop it."""
 
-from engine.bars import TerminalProgress
+from engine.terminal.progress import TerminalProgress
 
 __all__ = ["TerminalProgress"]
