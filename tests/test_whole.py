@@ -116,6 +116,20 @@ def test_a_decade_is_not_quietly_an_array_of_ids(films: Decade) -> None:
         np.asarray(films)
 
 
+@pytest.mark.parametrize("n", [15, 20, 40])
+def test_chunks_that_are_wider_than_high_give_the_same(
+    n: int, tmp_path: Path, small_blocks: None
+) -> None:
+    put(tmp_path, "genres", "1990", made_up(n))
+    assert engine.run(tmp_path, workers=1, export=False).ok
+    films, matrix = engine.open(tmp_path)["genres", 1990], matrix_of(tmp_path, "genres")
+    np.testing.assert_array_equal(films.matrix(), matrix)
+    assert found(films) == all_pairs(matrix)
+    order = np.argsort(-matrix, axis=1, kind="stable")[:, :3]
+    np.testing.assert_array_equal(films.nearest(3)[0], order)
+    assert films.quantile(0.75) == np.quantile(matrix[np.triu_indices(n, 1)], 0.75)
+
+
 # --- pairs --------------------------------------------------------------------------------------
 
 
