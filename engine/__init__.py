@@ -11,13 +11,15 @@ from engine.version import __version__
 
 if TYPE_CHECKING:
     from engine.batch.run import run
-    from engine.batch.status import DecadeStatus, Status, status
+    from engine.batch.standing import DecadeStatus, Status
+    from engine.batch.status import status
     from engine.batch.summary import DecadeSummary, Summary
     from engine.batch.verify import verify
     from engine.errors import EngineError, NotComputedError, NotFoundError
     from engine.progress import Progress
     from engine.query.decade import Decade
     from engine.query.similarities import Similarities, open  # noqa: A004
+    from engine.triangle.selection import Pairs
 
 __all__ = [
     "Decade",
@@ -26,6 +28,7 @@ __all__ = [
     "EngineError",
     "NotComputedError",
     "NotFoundError",
+    "Pairs",
     "Progress",
     "Similarities",
     "Status",
@@ -39,14 +42,15 @@ __all__ = [
 
 _HOMES = {
     "Decade": "engine.query.decade",
-    "DecadeStatus": "engine.batch.status",
+    "DecadeStatus": "engine.batch.standing",
     "DecadeSummary": "engine.batch.summary",
     "EngineError": "engine.errors",
     "NotComputedError": "engine.errors",
     "NotFoundError": "engine.errors",
+    "Pairs": "engine.triangle.selection",
     "Progress": "engine.progress",
     "Similarities": "engine.query.similarities",
-    "Status": "engine.batch.status",
+    "Status": "engine.batch.standing",
     "Summary": "engine.batch.summary",
     "open": "engine.query.similarities",
     "run": "engine.batch.run",

@@ -104,10 +104,14 @@ def year(value: object) -> str:
 
 def worker_count(value: object) -> int | None:
     """Read a number of workers; None, as many as there are CPUs, of ``"all"``."""
-    expected = "a positive integer or all"
+    if isinstance(value, str) and value == "all":
+        return None
+    return positive(value, "a positive integer or all")
+
+
+def positive(value: object, expected: str = "a positive integer") -> int:
+    """Read a number of things, at least one."""
     if isinstance(value, str):
-        if value == "all":
-            return None
         found = int(value) if re.fullmatch("[0-9]{1,9}", value) else 0
     else:
         found = _integer(value, expected)
@@ -141,6 +145,14 @@ def seconds(value: object) -> float:
     found = number(value)
     if found < 0:
         raise _not(value, "a number of seconds")
+    return found
+
+
+def percent(value: object) -> float:
+    """Read how many of a hundred, more than none of them and fewer than all."""
+    found = number(value)
+    if not 0 < found < 100:
+        raise _not(value, "a percentage between 0 and 100")
     return found
 
 

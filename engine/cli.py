@@ -113,7 +113,7 @@ def _run(options: argparse.Namespace, progress: "TerminalProgress") -> int:
         progress=progress,
     )
     if not options.quiet:
-        _print(terminal.summary_table(summary))
+        _print(str(summary))
     return 0 if summary.ok else 1
 
 
@@ -146,7 +146,7 @@ def _status(options: argparse.Namespace) -> int:
     if options.json:
         text = json.dumps(dataclasses.asdict(found), indent=2, default=str)
     else:
-        text = terminal.status_table(found)
+        text = str(found)
     _print(text)
     return 0
 

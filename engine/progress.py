@@ -1,10 +1,17 @@
 """What a run says of itself while it works, to whoever listens."""
 
+import logging
+
+from engine.store.location import masked
+
+_logger = logging.getLogger("engine")
+
 
 class Progress:
-    """A listener that hears everything and says nothing; derive from it to show progress.
+    """A listener that shows nothing; derive from it to show progress.
 
-    A run calls these methods from the thread that called `engine.run`.
+    A run calls these methods from the thread that called `engine.run`. What is worth knowing goes
+    to the logger ``engine``, so that nothing of it is lost where nobody shows it.
     """
 
     def stage(self, name: str, total: int, done: int, unit: str) -> None:
@@ -27,10 +34,12 @@ class Progress:
         """Say at which decade the work is, and how many of how many are finished."""
 
     def message(self, text: str) -> None:
-        """Say something that is worth knowing and stops nothing."""
+        """Say something that is worth knowing and stops nothing; here, log a warning."""
+        _logger.warning(masked(text))
 
     def error(self, text: str, details: str = "") -> None:
         """Say what keeps a decade from being finished; `details` is the traceback, if any."""
+        _logger.error(masked(text))
 
     def close(self) -> None:
         """Say that nothing more will come."""

@@ -126,3 +126,16 @@ def test_xarray_opens_a_decade_with_its_dimensions(store: Path) -> None:
     np.testing.assert_array_equal(dataset["similarities"].values, triangle())
     nearest = dataset["similarities"].isel(film=3).argmax("other_film")
     assert int(nearest) == int(np.nanargmax(triangle()[3]))
+
+
+def test_dask_opens_similarities_lazily(store: Path) -> None:
+    array = pytest.importorskip("dask.array", reason="dask is not installed: pip install '.[dev]'")
+    lazy = array.from_zarr(str(store), component="genres/1990/similarities")
+    assert lazy.chunks == ((256, 44), (256, 44))
+    np.testing.assert_array_equal(lazy.compute(scheduler="synchronous"), triangle())
+
+
+def test_zarr_opens_similarities(store: Path) -> None:
+    stored = zarr.open_group(store, mode="r")["genres/1990/similarities"]
+    assert isinstance(stored, zarr.Array)
+    np.testing.assert_array_equal(stored[:], triangle())

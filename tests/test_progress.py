@@ -8,7 +8,7 @@ from reference import films, put
 import engine
 
 
-def test_a_listener_of_its_own_accord_says_nothing(capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_listener_of_its_own_accord_shows_nothing(capfd: pytest.CaptureFixture[str]) -> None:
     progress = engine.Progress()
     progress.stage("computing", 10, 0, "pairs")
     progress.advance("computing", 5)

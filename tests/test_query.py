@@ -18,8 +18,10 @@ import numpy as np
 import pytest
 from conftest import uncompute
 
+import engine.query.chunks
 import engine.query.decade
 import engine.query.similarities
+import engine.query.whole
 from engine import EngineError, run
 from engine.cli import main
 from engine.errors import NotComputedError, NotFoundError, StoreError
@@ -212,13 +214,18 @@ def test_the_examples_of_the_documentation_are_true(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(engine, "open", engine.query.similarities.open, raising=False)
     examples = 0
-    for module in (engine.query.similarities, engine.query.decade):
+    for module in (
+        engine.query.similarities,
+        engine.query.decade,
+        engine.query.whole,
+        engine.query.chunks,
+    ):
         for test in doctest.DocTestFinder().find(module, extraglobs={"engine": engine}):
             for example in test.examples:
                 example.options.clear()
             examples += len(test.examples)
             assert doctest.DocTestRunner(optionflags=doctest.ELLIPSIS).run(test).failed == 0
-    assert examples > 8
+    assert examples > 14
 
 
 def test_an_unknown_film_is_a_key_error_that_names_the_decade_it_is_in(

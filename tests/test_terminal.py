@@ -20,9 +20,9 @@ from engine import DecadeStatus, DecadeSummary, Status, Summary
 from engine.batch.forecast import Forecast
 from engine.data_folder import DecadeName
 from engine.disk import size
-from engine.terminal import TerminalProgress, status_table, summary_table, table
+from engine.tables import Table, as_text, duration
+from engine.terminal import TerminalProgress
 from engine.terminal.bars import Stage, bar
-from engine.terminal.tables import duration
 
 APPROACHES = ("custom_genres", "embedding")
 # The real decades, with a number of seconds that no table should break on.
@@ -101,7 +101,7 @@ def test_a_size_is_short_and_right_to_half_a_per_cent_or_one_digit(n_bytes: int)
 
 
 def test_columns_are_as_wide_as_their_widest_cell_and_numbers_stand_right() -> None:
-    text = table(("name", "year", "n"), [("a", "1990s", "1,000"), ("bcdefg", "1s", "2")])
+    text = as_text([Table(("name", "year", "n"), [("a", "1990s", "1,000"), ("bcdefg", "1s", "2")])])
     assert text.splitlines() == [
         "name    year       n",
         "a       1990s  1,000",
@@ -116,7 +116,7 @@ def rows_of(text: str) -> list[list[str]]:
 def test_the_table_has_one_row_a_decade_a_row_of_sums_and_where_the_json_lies() -> None:
     first = replace(LARGEST, name=NAMES[0], n_films=117, n_pairs=6786, up_to_date=True, seconds=0.0)
     decades = [first, DecadeSummary(NAMES[1], error="x: it broke"), LARGEST, REAL[20]]
-    text = summary_table(Summary(decades, 12.34))
+    text = str(Summary(decades, 12.34))
     head = ["decade", "films", "pairs", "computed", "resumed", "written", "JSON", "worker s"]
     pairs = "19,453,203"
     row = ["2000s", "6,238", pairs, pairs, "0", pairs, "778 MB", "1,234.5"]
@@ -136,7 +136,7 @@ def test_the_table_has_one_row_a_decade_a_row_of_sums_and_where_the_json_lies() 
 
 
 def test_a_row_of_sums_is_the_sum_of_the_rows_above() -> None:
-    text = summary_table(Summary(REAL, 12.3))
+    text = str(Summary(REAL, 12.3))
     rows = [line.split() for line in text.splitlines() if re.match(r"\d{4}s ", line)]
     (total,) = [line.split() for line in text.splitlines() if line.startswith("total")]
     assert len(rows) == 22
@@ -147,20 +147,20 @@ def test_a_row_of_sums_is_the_sum_of_the_rows_above() -> None:
 
 def test_finished_work_is_called_up_to_date() -> None:
     idle = [replace(LARGEST, up_to_date=True)]
-    assert "1 decade up to date" in summary_table(Summary(idle, 0.5))
+    assert "1 decade up to date" in str(Summary(idle, 0.5))
 
 
 def test_a_single_decade_has_no_row_of_sums() -> None:
-    assert "total" not in summary_table(Summary([LARGEST], 0.5))
+    assert "total" not in str(Summary([LARGEST], 0.5))
 
 
 def test_where_no_json_was_written_none_is_named() -> None:
-    assert "JSON →" not in summary_table(Summary([replace(LARGEST, output_bytes=None)], 0.5))
+    assert "JSON →" not in str(Summary([replace(LARGEST, output_bytes=None)], 0.5))
 
 
 def test_a_min_similarity_is_named() -> None:
-    assert "of JSON (pairs ≥ 0.25) → " in summary_table(Summary([LARGEST], 1.0, 0.25))
-    assert "≥" not in summary_table(Summary([LARGEST], 1.0))
+    assert "of JSON (pairs ≥ 0.25) → " in str(Summary([LARGEST], 1.0, 0.25))
+    assert "≥" not in str(Summary([LARGEST], 1.0))
 
 
 @pytest.mark.parametrize("resumed", [0.0, 0.02, 0.4, 0.486, 0.52, 1.0])
@@ -173,13 +173,17 @@ def test_the_table_of_the_real_films_fits_80_columns(
         n_resumed = int(resumed * decade.n_pairs)
         computed = decade.n_pairs - n_resumed
         decades.append(replace(decade, pairs_computed=computed, pairs_resumed=n_resumed))
-    text = summary_table(Summary(decades, 12.3, min_similarity), 80)
+    text = str(Summary(decades, 12.3, min_similarity))
     assert widest(text) <= 80
     assert "resumed" in text
 
 
-def test_on_a_narrow_terminal_columns_of_less_use_are_left_out() -> None:
-    text = summary_table(Summary([*REAL, DecadeSummary(NAMES[1], error="x: it broke")], 12.3), 40)
+def test_on_a_narrow_terminal_columns_of_less_use_are_left_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("sys.stdout", Terminal())
+    monkeypatch.setenv("COLUMNS", "40")
+    text = str(Summary([*REAL, DecadeSummary(NAMES[1], error="x: it broke")], 12.3))
     assert widest("\n".join(text.splitlines()[:-2])) <= 40
     assert rows_of(text)[1] == ["decade", "pairs", "JSON", "worker s"]
     assert ["1920s", "failed"] in rows_of(text)
@@ -188,7 +192,7 @@ def test_on_a_narrow_terminal_columns_of_less_use_are_left_out() -> None:
 def test_a_hostile_or_long_name_neither_breaks_the_table_nor_reaches_the_terminal() -> None:
     for approach in ("x" * 100, "a\x1b[31m\nb", "a\u202eb"):
         name = DecadeName(approach, "1990")
-        text = summary_table(Summary([replace(LARGEST, name=name)], 1.0))
+        text = str(Summary([replace(LARGEST, name=name)], 1.0))
         assert len(text.splitlines()) == 6
         assert all(line.isprintable() for line in text.splitlines())
         assert widest(text) <= 80
@@ -218,7 +222,7 @@ def status_of(name: DecadeName, **changes: object) -> DecadeStatus:
 
 
 def test_the_status_of_the_real_films_fits_80_columns() -> None:
-    text = status_table(Status("data/similarities.zarr", None, [status_of(name) for name in NAMES]))
+    text = str(Status("data/similarities.zarr", None, [status_of(name) for name in NAMES]))
     assert widest(text) <= 80
     assert "everything is up to date" in text
     for name in NAMES:
@@ -227,7 +231,7 @@ def test_the_status_of_the_real_films_fits_80_columns() -> None:
 
 def test_the_status_says_100_per_cent_of_what_is_whole_alone() -> None:
     almost = status_of(NAMES[0], pairs_computed=19_453_202, pairs_exported=1, next="compute")
-    text = status_table(Status("x.zarr", None, [almost]))
+    text = str(Status("x.zarr", None, [almost]))
     assert "99 %" in text
     assert "100 %" not in text
 
@@ -243,7 +247,7 @@ def test_the_status_lists_what_the_next_run_would_do() -> None:
         workers=16,
         warning="/data: about 950 MB are needed and 120 MB are free",
     )
-    assert status_table(status).splitlines()[-7:] == [
+    assert str(status).splitlines()[-7:] == [
         "the next run works on 1 decade, and fails for 1 decade, to",
         "  read     1 file, 140 MB",
         "  delete   5.0 MB of the store",
@@ -257,7 +261,7 @@ def test_the_status_lists_what_the_next_run_would_do() -> None:
     )
     assert (
         "  write    19,453,203 pairs, about 778 MB of JSON at most, of pairs ≥ 0.8"
-        in status_table(replace(status, decades=[known], min_similarity=0.8)).splitlines()
+        in str(replace(status, decades=[known], min_similarity=0.8)).splitlines()
     )
 
 
@@ -266,7 +270,7 @@ def test_a_contradiction_is_said_once_for_the_whole_run() -> None:
         status_of(name, next="fail", reason=f"--kernel gemm contradicts {name}", conflict=True)
         for name in NAMES
     ]
-    text = status_table(Status("x.zarr", None, refusing, refused="--kernel gemm contradicts all"))
+    text = str(Status("x.zarr", None, refusing, refused="--kernel gemm contradicts all"))
     assert text.count("contradicts") == 1
     assert text.splitlines()[-1] == "the next run ends at once: --kernel gemm contradicts all"
 
@@ -281,7 +285,7 @@ def test_a_duration_is_written_in_one_unit(seconds: float, text: str) -> None:
 
 def test_the_columns_of_all_approaches_stand_below_one_another() -> None:
     wide, narrow = status_of(NAMES[0]), status_of(NAMES[-1], n_films=2, n_pairs=1)
-    lines = status_table(Status("x.zarr", None, [wide, narrow])).splitlines()
+    lines = str(Status("x.zarr", None, [wide, narrow])).splitlines()
     heads = [line for line in lines if line.startswith("decade")]
     assert len(heads) == 2
     assert heads[0] == heads[1]
@@ -290,19 +294,19 @@ def test_the_columns_of_all_approaches_stand_below_one_another() -> None:
 def test_the_status_says_in_a_line_with_which_min_similarity_all_outputs_were_made() -> None:
     made = [status_of(name, min_similarity=0.8, output_pairs=10) for name in NAMES]
     assert "22 decades exported with --min-similarity 0.8: 220 of 427,970,466 pairs" in (
-        status_table(Status("x.zarr", None, made))
+        str(Status("x.zarr", None, made))
     )
     other = [
         replace(each, output_pairs=None, output_bytes=None, output_written=None, next="export")
         for each in made
     ]
-    text = status_table(Status("x.zarr", None, other))
+    text = str(Status("x.zarr", None, other))
     assert "22 outputs made with --min-similarity 0.8; a run with these options makes them" in text
 
 
 def test_the_status_names_who_is_at_work_and_why_something_will_fail() -> None:
     failing = status_of(NAMES[0], next="fail", reason="x.json: the input is gone")
-    text = status_table(Status("x.zarr", "process 12 on host", [failing]))
+    text = str(Status("x.zarr", "process 12 on host", [failing]))
     assert "process 12 on host" in text
     assert "x.json: the input is gone" in text
 
@@ -544,12 +548,11 @@ def test_where_the_cursor_cannot_go_up_there_are_no_bars(monkeypatch: pytest.Mon
 
 NOTEBOOK = """
 import engine
-from engine.terminal.progress import TerminalProgress
-engine.run("data", workers=1, progress=TerminalProgress())
+engine.run("data", workers=1)
 """
 
 
-def test_a_notebook_shows_a_bar_a_stage(tmp_path: Path) -> None:
+def test_a_notebook_shows_a_bar_a_stage_and_then_the_table(tmp_path: Path) -> None:
     for module in ("ipykernel", "ipywidgets", "nbclient"):
         if importlib.util.find_spec(module) is None:
             pytest.skip(f"{module} not installed")
@@ -573,7 +576,8 @@ def test_a_notebook_shows_a_bar_a_stage(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     outputs, metadata = json.loads(done.stdout)
     shown = [output["data"]["text/plain"].split()[0] for output in outputs if "data" in output]
-    assert shown[:2] == ["reading", "computing"]
+    assert shown == ["reading", "computing", "genres"]
+    assert "<td" in outputs[-1]["data"]["text/html"]
     widgets = metadata["widgets"]["application/vnd.jupyter.widget-state+json"]["state"].values()
     bars = [each["state"] for each in widgets if each["model_name"] == "FloatProgressModel"]
     assert [(bar["bar_style"], bar["value"]) for bar in bars] == [

@@ -9,6 +9,7 @@ from pathlib import Path
 from engine.arguments import Count, Names, Number, Years, read_arguments
 from engine.batch.choice import choose
 from engine.batch.job import Job
+from engine.batch.listener import listener
 from engine.batch.plan import Settings
 from engine.batch.preflight import check_output, check_store
 from engine.batch.summary import DecadeSummary, Summary
@@ -40,7 +41,7 @@ def run(
     compute: bool = True,
     export: bool = True,
     restart: bool = False,
-    progress: Progress | None = None,
+    progress: Progress | bool | None = None,
 ) -> Summary:
     """Compute the similarities of all pairs of films of each decade and write them as JSON.
 
@@ -80,7 +81,9 @@ def run(
     restart
         Forget what the store holds for the selected decades.
     progress
-        Is told what happens; silence by default.
+        True: bars and messages on stderr, or in the notebook; False: neither; or a listener of
+        your own. By default bars in a notebook and none elsewhere. What is worth knowing and is
+        not shown goes to the logger ``engine``.
 
     Returns
     -------
@@ -121,7 +124,7 @@ def run(
     if dask and source.store.path:  # Its workers are elsewhere.
         source = Source.at(data, source.store.path.absolute())
     folder, target = source.folder, source.store
-    progress = progress or Progress()
+    progress = listener(progress)
     there = target.exists()
     choice = choose(folder, target, asked.approaches, asked.decades, there)
     if not there and not compute:

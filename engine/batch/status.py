@@ -1,89 +1,20 @@
 """What is done and what the next run would do, for a person or a script; nothing is changed."""
 
 import os
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from pathlib import Path
 
-from engine import native
 from engine.arguments import Count, Names, Number, Years, read_arguments
 from engine.batch.choice import choose
 from engine.batch.cost import wall_seconds, worth
 from engine.batch.forecast import Forecast, Steps, forecast
 from engine.batch.plan import DecadeState, Settings, contradiction, look, not_computed
 from engine.batch.preflight import short_of_space
-from engine.data_folder import DecadeName
-from engine.listing import Unread
+from engine.batch.standing import DecadeStatus, Status
 from engine.store.lock import holder
 from engine.store.source import Source
 from engine.store.store import Store
 from engine.triangle.kernel import KernelName
 from engine.work.pool import cpus
-
-
-@dataclass(frozen=True)
-class DecadeStatus:
-    """What is there of one decade, and what the next run would do with it."""
-
-    name: DecadeName
-    input: Path
-    input_sha256: str | None
-    """Of the input that was read."""
-    read: str | None
-    """When it was read, ISO 8601, UTC."""
-    kernel: KernelName | None
-    normalize: bool | None
-    n_films: int | None
-    """None: not read yet."""
-    n_pairs: int | None
-    pairs_computed: int
-    """Pairs in the chunks that are there."""
-    pairs_exported: int
-    """Pairs whose row-blocks are in the output, finished or not."""
-    output: Path
-    output_bytes: int | None
-    """Size of the finished output; None when there is none that counts."""
-    output_written: str | None
-    """When, ISO 8601, UTC."""
-    output_pairs: int | None
-    """Pairs in the output: fewer than `n_pairs` with `min_similarity`."""
-    min_similarity: float | None
-    """With which the output was made, even if the next run makes another."""
-    next: str
-    """``"nothing"``, ``"read"`` (and compute and export), ``"compute"`` (and export),
-    ``"export"``, ``"delete"`` (what the store has, as there is no input) or ``"fail"``."""
-    reason: str
-    """Why it is to be read again, or what it will fail for."""
-    conflict: bool = False
-    """An option contradicts what is computed."""
-    forecast: Forecast = field(default_factory=Forecast)
-    """How much the next run would read, compute, delete and write."""
-
-
-@dataclass(frozen=True)
-class Status:
-    """What is there of each decade, and who is at work on it."""
-
-    store: str
-    holder: str | None
-    """The run that holds the store at the moment."""
-    decades: list[DecadeStatus]
-    errors: list[str] = field(default_factory=list)
-    """Why the folder of an approach cannot be used, a sentence for each."""
-    unread: list[Unread] = field(default_factory=list)
-    """What is not read, though it may have been meant to be."""
-    way: str = field(default_factory=native.in_use)
-    """What this machine computes with: ``"native (AVX-512)"`` or ``"Python"``, for instance."""
-    refused: str = ""
-    """Which option contradicts what is computed, so that the next run would end at once."""
-    warning: str = ""
-    """Where a disk has too little room for the next run."""
-    seconds: float = 0.0
-    """Wall time that the next run would take, roughly."""
-    workers: int = 1
-    """With so many worker processes."""
-    min_similarity: float | None = None
-    """Of the run that is told."""
 
 
 def status(

@@ -16,6 +16,7 @@ import google_crc32c
 from engine.arguments import Count, Names, Years, read_arguments
 from engine.batch.choice import choose
 from engine.batch.cost import cpu_seconds, worth
+from engine.batch.listener import listener
 from engine.data_folder import DataFolder, DecadeName
 from engine.embeddings.reading import fingerprint
 from engine.errors import (
@@ -115,7 +116,7 @@ def verify(
     workers: Count | None = None,
     approaches: Names | None = None,
     decades: Years | None = None,
-    progress: Progress | None = None,
+    progress: Progress | bool | None = None,
 ) -> list[str]:
     """Check every chunk's checksum, and compare every output with the store.
 
@@ -142,7 +143,7 @@ def verify(
     if not target.exists():
         check_root(folder)
         raise EngineError(f"{target.location}: there is no store to verify; run the engine first")
-    progress = progress or Progress()
+    progress = listener(progress)
     choice = choose(folder, target, asked.approaches, asked.decades, True)
     who = holder(target)
     if who:

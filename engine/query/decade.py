@@ -2,32 +2,32 @@
 
 The store is made of chunks of the upper triangle. The similarities of one film are a stretch of
 one row, right of the diagonal, and a stretch of one column, above it; only the chunks under those
-are read. Each is verified against its checksum, as everywhere.
+are read.
 """
 
 import difflib
-from collections.abc import Iterator
-from functools import lru_cache
-from itertools import groupby
-from typing import SupportsIndex, TypeAlias
+from collections.abc import Callable, Iterator
+from typing import Any, NoReturn, SupportsIndex, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from engine.data_folder import DecadeName
-from engine.errors import DamagedError, NotComputedError, NotFoundError, StoreError, shown
+from engine.errors import DamagedError, NotComputedError, NotFoundError, shown
+from engine.query.whole import WholeDecade
 from engine.store.arrays import StoredDecade
-from engine.store.source import Source
+from engine.store.source import Source, open_source
+from engine.tables import Table, as_html, as_text, per_cent
 from engine.triangle.blocks import Chunk
 
 FilmId: TypeAlias = str | SupportsIndex
 """A film's id as the store has it, or the number that it is the text of."""
 
-_CHUNKS_KEPT = 32
-"""Chunks that an open decade remembers: 16 MiB, a row of 6,000 films and more."""
+HEAD = ("approach", "decade", "films", "pairs", "computed")
+"""Of the table that a decade prints as."""
 
 
-class Decade:
+class Decade(WholeDecade):
     """The films of one decade and the similarities of their pairs.
 
     ``len(decade)`` is the number of films, iterating gives their ids, ``film in decade`` tells
@@ -36,49 +36,11 @@ class Decade:
     """
 
     def __init__(self, source: Source, stored: StoredDecade) -> None:
-        self._source = source
-        self._store = source.store
-        self._stored = stored
-        self._grid = stored.record.grid
-        self._identity = stored.record.identity
+        super().__init__(source, stored)
         try:
             self._positions = {film: k for k, film in enumerate(stored.ids)}
         except DamagedError as error:
             raise self._damaged(str(error)) from None
-        # Asking for pair after pair mostly comes back to the same chunks.
-        self._chunk = lru_cache(_CHUNKS_KEPT)(self._read_chunk)
-        self._checksums: dict[int, dict[int, int]] = {}
-
-    @property
-    def name(self) -> DecadeName:
-        """The approach and the decade."""
-        return self._stored.name
-
-    @property
-    def ids(self) -> list[str]:
-        """Ids of the films, in the order of the input file."""
-        return list(self._stored.ids)
-
-    @property
-    def vectors(self) -> NDArray[np.float64]:
-        """Vectors whose dot products the similarities are, (len(self), n_dimensions); read-only."""
-        try:
-            vectors = self._stored.vectors.view()
-        except DamagedError as error:
-            raise self._damaged(str(error)) from None
-        vectors.flags.writeable = False
-        return vectors
-
-    @property
-    def n_pairs(self) -> int:
-        """Number of pairs of different films, computed or not."""
-        return self._grid.n_pairs
-
-    @property
-    def n_pairs_computed(self) -> int:
-        """Number of pairs that are in the store now."""
-        there = self._stored.chunks()
-        return sum(c.n_pairs for c in self._stored.expected() if (c.row, c.column) in there)
 
     def __len__(self) -> int:
         return len(self._positions)
@@ -92,6 +54,31 @@ class Decade:
     def __repr__(self) -> str:
         computed = self._per_cent()
         return f"<{self.name}: {len(self):,} films, {self.n_pairs:,} pairs{computed}>"
+
+    def __str__(self) -> str:
+        return as_text([Table(HEAD, [self.table_row()])])
+
+    def _repr_html_(self) -> str:
+        return as_html([Table(HEAD, [self.table_row()])])
+
+    def table_row(self) -> tuple[str, ...]:
+        """Cells of the table that it prints as: approach, decade, films, pairs, computed."""
+        return (
+            shown(self.name.approach),
+            f"{self.name.decade}s",
+            f"{len(self):,}",
+            f"{self.n_pairs:,}",
+            per_cent(self.n_pairs_computed, self.n_pairs),
+        )
+
+    def __array__(self, dtype: object = None, copy: object = None) -> NoReturn:
+        raise TypeError(
+            f"{self.name} is no array: numpy.asarray(films.matrix()) has its similarities, "
+            "films.ids its ids"
+        )
+
+    def __reduce__(self) -> tuple[Callable[..., "Decade"], tuple[Any, ...]]:
+        return _open_again, (*self._source.absolute(), self.name, self._identity)
 
     def __getitem__(self, pair: tuple[FilmId, FilmId]) -> float:
         """Similarity of two films, in either order; one chunk is read, or remembered.
@@ -199,48 +186,6 @@ class Decade:
         ids = self._stored.ids
         return [(ids[j], float(row[j])) for j in order]
 
-    def chunks(self, *, partial: bool = False) -> Iterator[tuple[Chunk, NDArray[np.float64]]]:
-        """Read all pairs, a chunk at a time, so that memory does not grow with their number.
-
-        Parameters
-        ----------
-        partial
-            Leave out what is not computed yet, rather than refuse.
-
-        Yields
-        ------
-        tuple[Chunk, NDArray[np.float64]]
-            Which rows and columns of the matrix of similarities, and those, with NaN where a
-            cell is not above the diagonal.
-
-        Raises
-        ------
-        NotComputedError, StoreError
-            As for a pair.
-
-        Examples
-        --------
-        >>> films = engine.open("data/sample")["embedding", 1920]  # doctest: +SKIP
-        >>> for chunk, values in films.chunks():  # doctest: +SKIP
-        ...     for i, j in np.argwhere(values > 0.93):
-        ...         print(films.ids[chunk.start + i], films.ids[chunk.left + j])
-        9659787 14016947
-        427476 9678195
-        5798548 7538851
-        """
-        # One that was stored and is gone is damaged, and is not left out.
-        there = self._stored.all_checksums()
-        expected = list(self._stored.expected())
-        present = [chunk for chunk in expected if chunk.column in there[chunk.row]]
-        if len(present) < len(expected):
-            self._check_unchanged()
-            if not partial:
-                raise self._not_computed("not all are there")
-        for _, row in groupby(present, key=lambda chunk: chunk.row):
-            block = [(chunk, self._proven(chunk)) for chunk in row]
-            self._check_unchanged()
-            yield from block
-
     def _position(self, film: FilmId) -> int:
         found = self._positions.get(_text(film))
         if found is None:
@@ -260,51 +205,17 @@ class Decade:
         above = [self._grid.chunk(k, column) for k in range(row)]
         return above + list(self._grid.chunks(row))
 
-    def _read_chunk(self, chunk: Chunk) -> NDArray[np.float64]:
-        values = self._proven(chunk)
-        self._check_unchanged()
-        return values
 
-    def _proven(self, chunk: Chunk) -> NDArray[np.float64]:
-        if chunk.column not in self._checksums.get(chunk.row, {}):
-            self._checksums[chunk.row] = self._stored.checksums(chunk.row)
-        checksum = self._checksums[chunk.row].get(chunk.column)
-        if checksum is None:
-            self._check_unchanged()
-            raise self._not_computed("this is not among them")
-        try:
-            return self._stored.read(chunk, checksum)
-        except DamagedError as error:
-            self._check_unchanged()
-            raise self._damaged(str(error)) from None
-
-    def _check_unchanged(self) -> None:
-        # What was read belongs to the record with which it was opened; the store may hold another.
-        try:
-            record = self._store.record(self.name)
-        except DamagedError:
-            record = None
-        if record is None or record.identity != self._identity:
-            raise StoreError(
-                f"{self._store.location}: {self.name} was restarted by another run since "
-                "it was opened, from another input or with other settings; open it again"
-            )
-
-    def _per_cent(self) -> str:
-        computed = self.n_pairs_computed
-        if computed == self.n_pairs:
-            return ""
-        return f", {100 * computed // self.n_pairs} % of them computed"
-
-    def _not_computed(self, what: str) -> NotComputedError:
-        return NotComputedError(
-            f"{self._store.location}: {self.name}: {self.n_pairs:,} pairs"
-            f"{self._per_cent()}, and {what}; "
-            f"{self._source.remedy(self.name)}"
-        )
-
-    def _damaged(self, what: str) -> StoreError:
-        return self._source.damaged(self.name, what)
+def _open_again(data: str, store: str, name: DecadeName, identity: str) -> Decade:
+    """Open a decade where a pickled one has landed, if it is still the same."""
+    source = open_source(data, store)
+    record = source.record(name)
+    if record is None or record.identity != identity:
+        raise source.restarted(name)
+    try:
+        return Decade(source, source.store.open(name, record))
+    except DamagedError as error:
+        raise source.damaged(name, str(error)) from None
 
 
 def _text(film: object) -> str:

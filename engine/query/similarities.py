@@ -4,7 +4,7 @@ Nothing here writes or waits for a lock, so a store can be asked while a run is 
 """
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import NoReturn, cast
 
 from engine.arguments import Year, year
@@ -18,8 +18,9 @@ from engine.errors import (
     shown,
 )
 from engine.listing import list_inputs
-from engine.query.decade import Decade
-from engine.store.source import Source
+from engine.query.decade import HEAD, Decade
+from engine.store.source import Source, open_source
+from engine.tables import Table, as_html, as_text
 
 
 def open(  # noqa: A001
@@ -62,10 +63,7 @@ def open(  # noqa: A001
     >>> films.similar_to("15108870", k=2)  # doctest: +SKIP
     [('20489406', 0.8705253...), ('1837043', 0.8484685...)]
     """
-    source = Source.at(data, store)
-    if not source.store.exists():
-        raise NotComputedError(f"{source.store.location}: there is no store yet; {source.remedy()}")
-    return Similarities(source)
+    return Similarities(open_source(data, store))
 
 
 class Similarities(Mapping[tuple[str, Year], Decade]):
@@ -106,6 +104,24 @@ class Similarities(Mapping[tuple[str, Year], Decade]):
         n = len(self)
         noun = "decade" if n == 1 else "decades"
         return f"<{n} {noun} of similarities in {self._source.store.location}>"
+
+    def __str__(self) -> str:
+        return as_text([Table(HEAD, self._table_rows())])
+
+    def _repr_html_(self) -> str:
+        return as_html([Table(HEAD, self._table_rows())])
+
+    def _table_rows(self) -> list[tuple[str, ...]]:
+        rows = []
+        for approach, decade in self:
+            try:
+                rows.append(self.decade(approach, decade).table_row())
+            except StoreError:  # Opening it says more; the others can be asked.
+                rows.append((shown(approach), f"{decade}s", "", "", "damaged"))
+        return rows
+
+    def __reduce__(self) -> tuple[Callable[..., "Similarities"], tuple[str, str]]:
+        return _open_again, self._source.absolute()
 
     def decade(self, approach: str, decade: Year) -> Decade:
         """Open one decade; open once and ask often, as it takes ten milliseconds.
@@ -148,3 +164,8 @@ class Similarities(Mapping[tuple[str, Year], Decade]):
             )
         there = ", ".join(map(str, sorted(known))) or "none"
         raise NotFoundError(f"{location}: there is no decade {shown(str(name))}; found: {there}")
+
+
+def _open_again(data: str, store: str) -> Similarities:
+    """Open the store where pickled similarities have landed."""
+    return open(data, store=store)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from engine.data_folder import DataFolder, DecadeName
-from engine.errors import DamagedError, StoreError
+from engine.errors import DamagedError, NotComputedError, StoreError
 from engine.store.lock import holder
 from engine.store.record import Record
 from engine.store.store import Store
@@ -55,6 +55,19 @@ class Source:
             f"{self.store.location}: {name}: {what}; to mend it, run: {self.command(name)}"
         )
 
+    def restarted(self, name: DecadeName) -> StoreError:
+        """Make the error for a decade that is not the one that was opened any more."""
+        return StoreError(
+            f"{self.store.location}: {name} was restarted by another run since "
+            "it was opened, from another input or with other settings; open it again"
+        )
+
+    def absolute(self) -> tuple[str, str]:
+        """Data folder and store, as another process on these disks finds them."""
+        path = self.store.path
+        store = self.store.location if path is None else str(path.absolute())
+        return str(self.folder.root.absolute()), store
+
     def remedy(self, name: DecadeName | None = None) -> str:
         """Say what to do about something that is not computed yet."""
         command = self.command(name)
@@ -70,3 +83,21 @@ class Source:
         if name:
             words += ["--approach", name.approach, "--decade", name.decade]
         return shlex.join(words)
+
+
+def open_source(
+    data: str | os.PathLike[str], store: str | os.PathLike[str] | None = None
+) -> Source:
+    """Find a store that is to be asked; see `engine.open`.
+
+    Raises
+    ------
+    NotComputedError
+        When there is no store.
+    StoreError
+        When there is something that is not a store this version can read.
+    """
+    source = Source.at(data, store)
+    if not source.store.exists():
+        raise NotComputedError(f"{source.store.location}: there is no store yet; {source.remedy()}")
+    return source

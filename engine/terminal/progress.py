@@ -47,7 +47,7 @@ class TerminalProgress(Progress):
 
     Examples
     --------
-    >>> summary = engine.run("data", progress=TerminalProgress())  # doctest: +SKIP
+    >>> summary = engine.run("data", progress=TerminalProgress(quiet=True))  # doctest: +SKIP
     """
 
     def __init__(

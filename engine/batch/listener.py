@@ -1,0 +1,30 @@
+"""Who hears of a run: bars, a listener of the caller's, or the log alone."""
+
+import sys
+
+from engine.progress import Progress
+
+
+def listener(progress: Progress | bool | None) -> Progress:
+    """Find who is told what happens.
+
+    Parameters
+    ----------
+    progress
+        A listener; True: bars and messages on stderr, or in the notebook; False: the log alone;
+        None: bars in a notebook, else the log alone.
+    """
+    if isinstance(progress, Progress):
+        return progress
+    if in_notebook() if progress is None else progress:
+        from engine.terminal import TerminalProgress  # The bars take time to import.
+
+        return TerminalProgress()
+    return Progress()
+
+
+def in_notebook() -> bool:
+    """Whether this process is the kernel of a notebook, without importing anything."""
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython else None
+    return shell is not None and "IPKernelApp" in shell.config

@@ -1,0 +1,192 @@
+"""Which pairs are strong: the rules, as functions of whole rows of the triangle.
+
+A pair is kept when it is at or above a similarity, or when it is among the best of either of its
+films. Rows come one row-block after another, so no rule needs more memory than a row-block and
+what it keeps.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import NamedTuple, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class Rows(NamedTuple):
+    """Whole rows of the upper triangle, as a row-block has them."""
+
+    start: int
+    """Film of the first row."""
+    left: int
+    """Film of the first column; the last column is that of the last film."""
+    values: NDArray[np.float64]
+    """(rows, n_films - left), NaN where a cell is no pair, or its similarity is not known."""
+
+    @property
+    def films(self) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+        """Films of the rows, as a column, and of the columns, as a row."""
+        n_rows, n_columns = self.values.shape
+        first, second = np.ogrid[
+            self.start : self.start + n_rows, self.left : self.left + n_columns
+        ]
+        return first, second
+
+
+class Pairs(NamedTuple):
+    """Pairs of films, in the order of the JSON: ``i, j, values = films.pairs(top_k=10)``."""
+
+    i: NDArray[np.intp]
+    """(m,), place of the first film of each pair in `Decade.ids`."""
+    j: NDArray[np.intp]
+    """(m,), of the second, which is always the later one."""
+    values: NDArray[np.float64]
+    """(m,), similarities."""
+
+
+@dataclass(frozen=True)
+class Every:
+    """Keep every pair, also one whose similarity is NaN."""
+
+    def keeps(self, rows: Rows) -> NDArray[np.bool_]:
+        """Tell which cells are kept, (rows, n_films - left)."""
+        first, second = rows.films
+        return first < second
+
+
+@dataclass(frozen=True)
+class AtLeast:
+    """Keep the pairs at or above a similarity."""
+
+    min_similarity: float
+
+    def keeps(self, rows: Rows) -> NDArray[np.bool_]:
+        """Tell which cells are kept, (rows, n_films - left)."""
+        return rows.values >= self.min_similarity
+
+
+@dataclass(frozen=True)
+class AmongBest:
+    """Keep the pairs that are among the k best of either film, ties by file order.
+
+    For each film it is enough to know the last of its k best: what is more similar is kept, and of
+    what is as similar that which stands no later in the file.
+    """
+
+    similarity: NDArray[np.float64]
+    """(n_films,), of each film with the last of its k best; -inf when it has fewer."""
+    film: NDArray[np.intp]
+    """(n_films,), which film that is; n_films when it has fewer."""
+
+    def keeps(self, rows: Rows) -> NDArray[np.bool_]:
+        """Tell which cells are kept, (rows, n_films - left)."""
+        values, (first, second) = rows.values, rows.films
+        kept = np.zeros(values.shape, dtype=bool)
+        for film, other in ((first, second), (second, first)):
+            least = self.similarity[film]
+            kept |= values > least
+            kept |= (values == least) & (other <= self.film[film])
+        return kept
+
+
+Selection: TypeAlias = Every | AtLeast | AmongBest
+
+
+def kept_pairs(selection: Selection, rows: Rows) -> Pairs:
+    """List the pairs that are kept of some rows, in the order of the JSON."""
+    i, j = np.nonzero(selection.keeps(rows))
+    return Pairs(i + rows.start, j + rows.left, rows.values[i, j])
+
+
+def above(threshold: float) -> AtLeast:
+    """Keep the pairs strictly above a similarity: at least the next float after it."""
+    return AtLeast(float(np.nextafter(threshold, np.inf)))
+
+
+def among_best(rows: Iterable[Rows], n_films: int, k: int) -> AmongBest:
+    """Find for each film the last of its `k` best, in one reading of all rows from the top."""
+    films, values = nearest(rows, n_films, k)
+    if not values.shape[1]:  # None is wanted, or no film has another.
+        return AmongBest(np.full(n_films, np.inf), np.full(n_films, -1, dtype=np.intp))
+    fewer = films[:, -1] < 0
+    return AmongBest(
+        np.where(fewer, -np.inf, values[:, -1]), np.where(fewer, n_films, films[:, -1])
+    )
+
+
+def nearest(
+    rows: Iterable[Rows], n_films: int, k: int
+) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
+    """Find the `k` most similar films of every film.
+
+    Parameters
+    ----------
+    rows
+        All rows of the triangle, in their order.
+    n_films, k
+        How many films there are, and how many are wanted of each.
+
+    Returns
+    -------
+    tuple[NDArray[np.intp], NDArray[np.float64]]
+        Films and similarities, both (n_films, min(k, n_films - 1)), the most similar first and
+        equal ones in file order. Where a film has fewer the film is -1 and the similarity NaN.
+    """
+    k = max(0, min(k, n_films - 1))
+    films = np.full((n_films, k), -1, dtype=np.intp)
+    # Negated, so that the best is the least, and NaN, which numpy sorts last, the worst.
+    distances = np.full((n_films, k), np.nan)
+    for start, left, values in rows if k else ():
+        stop, negated = start + len(values), -values
+        # What a film has so far stands before what comes now in the file: first the films above it,
+        # as row after row comes, and last, with its own row, those to the right of it.
+        columns = np.arange(left, n_films)
+        # A tie with the last of the best changes nothing, as the film there comes first.
+        better = ~(np.fmin.reduce(negated, axis=0) >= distances[left:, -1])
+        columns = columns[better]
+        _improve(films, distances, columns, start, np.ascontiguousarray(negated.T[better]))
+        _improve(films, distances, np.arange(start, stop), left, negated)
+    films[np.isnan(distances)] = -1
+    return films, -distances
+
+
+def _improve(
+    films: NDArray[np.intp],
+    distances: NDArray[np.float64],
+    of: NDArray[np.intp],
+    first: int,
+    candidates: NDArray[np.float64],
+) -> None:
+    """Put the best of some candidates, which stand later in the file, among the best so far.
+
+    Parameters
+    ----------
+    films, distances
+        The best so far of all films, (n_films, k).
+    of
+        (f,): of which films.
+    first
+        The film of the first candidate.
+    candidates
+        (f, c): their distances from the films first, first + 1, ...
+    """
+    k = films.shape[1]
+    places = _least(candidates, k)
+    both = np.concatenate([distances[of], np.take_along_axis(candidates, places, 1)], axis=1)
+    names = np.concatenate([films[of], first + places], axis=1)
+    order = np.argsort(both, axis=1, kind="stable")[:, :k]
+    distances[of] = np.take_along_axis(both, order, 1)
+    films[of] = np.take_along_axis(names, order, 1)
+
+
+def _least(values: NDArray[np.float64], k: int) -> NDArray[np.intp]:
+    """Places of the `k` least of each row, in ascending order of the places; NaN is the largest."""
+    if values.shape[1] <= k:
+        return np.broadcast_to(np.arange(values.shape[1]), values.shape)
+    places = np.argpartition(values, k - 1, axis=1)[:, :k]
+    last = np.take_along_axis(values, places[:, k - 1 :], 1)
+    # Of values equal to the last any may have come; they are to be the first of them.
+    tied = np.flatnonzero(np.count_nonzero(values <= last, axis=1) > k)
+    places[tied] = np.argsort(values[tied], axis=1, kind="stable")[:, :k]
+    places.sort(axis=1)
+    return places
