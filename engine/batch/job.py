@@ -6,17 +6,17 @@ damaged), the next round looks again.
 """
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import chain
 
 from engine.batch import notices
 from engine.batch.cost import cpu_seconds, worth
 from engine.batch.forecast import Steps, forecast
-from engine.batch.plan import DecadeState, Settings, contradiction, look, not_computed
+from engine.batch.plan import DecadeState, Settings, contradiction, look, not_computed, take
 from engine.batch.preflight import check_output, short_of_space
 from engine.batch.summary import DecadeSummary
 from engine.data_folder import DataFolder, DecadeName
-from engine.errors import DamagedError, EngineError, WorkersDiedError, reason
+from engine.errors import EngineError, WorkersDiedError, reason
 from engine.legacy_json.finalize import finalize
 from engine.progress import Progress
 from engine.store.record import Record
@@ -178,7 +178,7 @@ class Job:
             if result.message:
                 self.progress.message(result.message)
             try:
-                state = self._take(self.states[name], result.record)
+                state = take(self.states[name], result.record, self.store)
             except OSError as error:
                 self._fail(name, reason(error, self.store.location))
                 continue
@@ -187,22 +187,6 @@ class Job:
             summary = self.summaries[name]
             summary.pairs_resumed = max(0, state.pairs_stored - summary.pairs_computed)
             self._introduce(state, state.record)
-
-    def _take(self, state: DecadeState, record: Record) -> DecadeState:
-        """Make what was read of a decade count, with what was computed from the same before."""
-        try:
-            before = self.store.record(state.name)
-        except DamagedError:
-            before = None
-        if state.obsolete:
-            self.store.forget_chunks(state.name)
-        found = state.with_record(record, self.store)
-        if before and before.identity == record.identity:
-            record = replace(record, machine=before.machine, export=before.export)
-        elif found.chunks:
-            record = replace(record, machine="an unknown machine")
-        self.store.write_record(state.name, record)
-        return replace(found, record=record)
 
     def _send(self, away: Callable[[Iterable[BlockTask]], Iterator[Result]]) -> None:
         """Have other machines compute what is missing; exporting is for the next round."""

@@ -213,6 +213,29 @@ def _look(
         return replace(state, error=f"{name}: not enough memory to look at what is stored")
 
 
+def take(state: DecadeState, record: Record, store: Store) -> DecadeState:
+    """Make what was read of a decade count, with what was computed from the same before.
+
+    Raises
+    ------
+    OSError
+        When the store cannot be read or written.
+    """
+    try:
+        before = store.record(state.name)
+    except DamagedError:
+        before = None
+    if state.obsolete:
+        store.forget_chunks(state.name)
+    found = state.with_record(record, store)
+    if before and before.identity == record.identity:
+        record = replace(record, machine=before.machine, export=before.export)
+    elif found.chunks:
+        record = replace(record, machine="an unknown machine")
+    store.write_record(state.name, record)
+    return replace(found, record=record)
+
+
 def _proven_record(store: Store, name: DecadeName) -> Record | None:
     """Read the record of a decade, and the ids, by which its number of films is proven."""
     record = store.record(name)
