@@ -113,11 +113,7 @@ class Job:
                 self.store.sweep(name)
             if state.record and state.damaged_metadata:
                 self.store.mend_metadata(state.record)
-                parts = ", ".join(state.damaged_metadata)
-                self.progress.message(
-                    f"{self.store.location}: {name}: the metadata of {parts} were damaged and are "
-                    "written again"
-                )
+                self.progress.message(notices.mended(state, self.store.location))
         except OSError as error:
             self._fail(name, reason(error, self.store.location))
             return
@@ -290,10 +286,7 @@ class Job:
         summary.pairs_resumed = min(summary.pairs_resumed, left)
         self.progress.advance("computing", result.pairs_computed)
         if result.damaged:
-            self.progress.message(
-                f"{self.store.location}: {name}: {result.damaged} damaged "
-                f"chunk{'s' if result.damaged > 1 else ''} computed again"
-            )
+            self.progress.message(notices.computed_again(name, result.damaged, self.store.location))
         if result.reread and self.compute and self.rereads.get(name, 0) < _MOST_REREADS:
             if name in self.states:
                 self.rereads[name] = self.rereads.get(name, 0) + 1
@@ -317,16 +310,7 @@ class Job:
 
     def _say_decade(self, name: DecadeName) -> None:
         """Tell the listener at which decade the work is."""
-        finished = sum(
-            summary.up_to_date
-            or summary.error is not None
-            or (
-                bool(summary.n_films)
-                and summary.pairs_computed + summary.pairs_resumed >= summary.n_pairs
-                and not (self.export and summary.output_bytes is None)
-            )
-            for summary in self.summaries.values()
-        )
+        finished = sum(summary.is_finished(self.export) for summary in self.summaries.values())
         self.progress.decade(str(name), finished, len(self.summaries))
 
     def _finish(self, name: DecadeName) -> None:

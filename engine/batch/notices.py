@@ -40,6 +40,17 @@ def lost(states: Iterable[DecadeState], store: str) -> Iterator[str]:
             )
 
 
+def mended(state: DecadeState, store: str) -> str:
+    """Say which metadata are written again."""
+    parts = ", ".join(state.damaged_metadata)
+    return f"{store}: {state.name}: the metadata of {parts} were damaged and are written again"
+
+
+def computed_again(name: DecadeName, n: int, store: str) -> str:
+    """Say how many chunks were damaged when they were read."""
+    return f"{store}: {name}: {n} damaged chunk{'s' if n > 1 else ''} computed again"
+
+
 def another_machine(state: DecadeState, record: Record) -> Iterator[str]:
     """Say that the rest of a decade is computed by another kind of CPU or BLAS."""
     if state.chunks and state.missing and record.machine != (here := machine()):

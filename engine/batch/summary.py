@@ -34,6 +34,13 @@ class DecadeSummary:
     output: Path | None = None
     """Where the JSON lies, or will lie."""
 
+    def is_finished(self, export: bool) -> bool:
+        """Whether a run, with or without its export, does nothing more for this decade."""
+        if self.up_to_date or self.error is not None:
+            return True
+        stored = bool(self.n_films) and self.pairs_computed + self.pairs_resumed >= self.n_pairs
+        return stored and not (export and self.output_bytes is None)
+
 
 @dataclass(frozen=True, repr=False)
 class Summary:
