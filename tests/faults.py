@@ -430,7 +430,6 @@ def _prepare(
         # What is imported late could lie where only root may read.
         import engine.options
         import engine.terminal.progress
-        import engine.terminal.tables
 
         os.setgroups([])
         os.setgid(user)
