@@ -181,7 +181,7 @@ def _read(name: str, read: Callable[[Any], _T], value: object) -> _T | None:
         return None
     try:
         return read(value)
-    except ValueError as error:
+    except ValueError as error:  # What a reader above says; it does not know the name.
         raise ValueError(f"{name}: {error}") from None
 
 

@@ -253,7 +253,7 @@ def _typed(read: Callable[[object], _T]) -> Callable[[str], _T]:
     def typed(text: str) -> _T:
         try:
             return read(text)
-        except ValueError as error:
+        except ValueError as error:  # What `engine.arguments` says of a word.
             raise argparse.ArgumentTypeError(str(error)) from None
 
     return typed

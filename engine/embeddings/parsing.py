@@ -240,7 +240,7 @@ def _key(raw: bytes) -> str:
         raise _IdError(f"{_quoted(raw)} with bytes that are not UTF-8") from None
     except UnicodeEncodeError:
         raise _IdError(f"{_quoted(raw)} with half a surrogate pair") from None
-    except ValueError:
+    except ValueError:  # What is left for json to refuse between two quotes.
         raise _IdError(f"{_quoted(raw)} with a backslash that begins no JSON escape") from None
     return key
 

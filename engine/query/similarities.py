@@ -145,7 +145,7 @@ class Similarities(Mapping[tuple[str, Year], Decade]):
         source = self._source
         try:
             name = DecadeName(approach_name(approach), year(decade))
-        except ValueError:
+        except ValueError:  # What `engine.arguments` says of a name that nothing can have.
             self._refuse(DecadeName(str(approach), str(decade)))
         # What zarr makes of a name that is no group's is not our business.
         if not can_be_decade(name.approach, name.decade) or source.record(name) is None:

@@ -81,7 +81,7 @@ class LocalValues:
             except IsADirectoryError:
                 os.rmdir(path)  # Only an empty one goes.
                 os.replace(temporary, path)
-        except BaseException:
+        except BaseException:  # Ctrl-C, too, leaves no temporary file, and goes on its way.
             os.unlink(temporary)
             raise
         if durably:

@@ -55,7 +55,7 @@ class WorkerDiedError(Exception):
 def _name(number: int) -> str:
     try:
         return signal.Signals(number).name
-    except ValueError:
+    except ValueError:  # A number without a name, as those of real-time signals.
         return f"signal {number}"
 
 

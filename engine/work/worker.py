@@ -36,7 +36,7 @@ def main() -> NoReturn:
 def _answer(perform: Any, task: Any) -> tuple[Any, Exception | None]:
     try:
         return perform(task), None
-    except Exception as error:
+    except Exception as error:  # Whatever it is, the run raises it where the user can see it.
         error.add_note(f"In a worker process:\n{traceback.format_exc()}")
         return None, error
 

@@ -174,7 +174,7 @@ class Cluster:
             difference = self.client.run_on_scheduler(site).difference(site())
         except OSError:
             raise
-        except Exception as error:
+        except Exception as error:  # What an old or missing engine raises there is not known here.
             difference = f"cannot run the engine ({error}); install {__version__} there"
         if difference:
             raise ClusterError(f"{self.address}: the scheduler {difference}")
