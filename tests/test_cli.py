@@ -82,7 +82,7 @@ def test_quiet_prints_errors(command: Command, root: Path) -> None:
 def test_messages_go_to_stderr(command: Command, root: Path) -> None:
     status, out, err = command("--data", root, "--workers", "1000")
     assert status == 0
-    assert "1000 workers were asked for" in err
+    assert "(1000 requested" in err
     assert "asked for" not in out
 
 

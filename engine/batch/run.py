@@ -132,9 +132,7 @@ def run(
             f"{target.location}: there is no store to export from; run without --export-only"
         )
     if (usable := cpus()) < (asked.workers or 1):
-        progress.message(
-            f"{asked.workers} workers were asked for; {usable} are used, one for each CPU"
-        )
+        progress.message(f"using {usable} workers ({asked.workers} requested, {usable} CPUs)")
     check_store(target)
     with ExitStack() as held:
         warnings = [held.enter_context(locked(target))]
