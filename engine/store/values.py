@@ -43,7 +43,7 @@ class Values(Protocol):
 def open_values(location: str) -> Values:
     """Open the values at a path or URL, which need not exist."""
     if "://" in location:
-        # zarr takes a quarter of a second to import, and a folder needs none of it.
+        # zarr takes a fifth of a second to import, and a folder needs none of it.
         from engine.store.remote import open_remote
 
         return open_remote(location)
