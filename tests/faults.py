@@ -415,7 +415,7 @@ def _prepare(
     mock.patch.object(
         Workers,
         "perform_all",
-        lambda self, make, tasks, n: perform_all(self, small(make), tasks, n),
+        lambda self, make, *rest: perform_all(self, small(make), *rest),
     ).start()
     if cpus:
         mock.patch.object(engine.batch.run, "cpus", return_value=cpus).start()

@@ -23,7 +23,7 @@ from errands import (
 from faults import children
 from waiting import PATIENCE, within
 
-from engine.work.pool import WorkerDiedError, Workers, cpus
+from engine.work.pool import Shares, WorkerDiedError, Workers, cpus
 
 # joblib may make one more pool of threads while a worker's death ends the one before.
 pytestmark = pytest.mark.filterwarnings("ignore:unclosed running multiprocessing pool")
@@ -53,7 +53,7 @@ def test_there_is_at_least_one_cpu_and_no_more_than_the_machine_has() -> None:
 
 def test_one_worker_is_this_process_and_takes_a_task_when_it_is_due(workers: Workers) -> None:
     begun: list[int] = []
-    results = workers.perform_all(of_process, taken(begun, range(3)), 1)
+    results = workers.perform_all(of_process, [taken(begun, range(3))], 1)
     assert begun == []
     for n in range(1, 4):
         assert next(results) == (os.getpid(), n)
@@ -61,32 +61,55 @@ def test_one_worker_is_this_process_and_takes_a_task_when_it_is_due(workers: Wor
 
 
 def test_several_workers_do_every_task_once_in_other_processes(workers: Workers) -> None:
-    assert sorted(workers.perform_all(squarer, range(40), 2)) == [k * k for k in range(40)]
-    pids = {pid for pid, _ in workers.perform_all(of_process, range(20), 2)}
+    assert sorted(workers.perform_all(squarer, [range(40)], 2)) == [k * k for k in range(40)]
+    pids = {pid for pid, _ in workers.perform_all(of_process, [range(20)], 2)}
     assert os.getpid() not in pids
     assert 1 <= len(pids) <= 2
 
 
 def test_a_worker_keeps_what_it_made_from_task_to_task(workers: Workers) -> None:
     done: dict[int, list[int]] = {}
-    for pid, count in workers.perform_all(of_process, range(20), 2):
+    for pid, count in workers.perform_all(of_process, [range(20)], 2):
         done.setdefault(pid, []).append(count)
     assert all(counts == list(range(1, len(counts) + 1)) for counts in done.values())
 
 
 def test_tasks_are_begun_in_their_order_and_not_all_at_once(workers: Workers) -> None:
     begun: list[int] = []
-    results: Any = workers.perform_all(stays_from_three, taken(begun, range(200)), 2)
+
+    def wanted(task: int) -> bool:
+        begun.append(task)
+        return True
+
+    results: Any = workers.perform_all(stays_from_three, [range(200)], 2, wanted)
     assert {next(results) for _ in range(3)} == {0, 1, 2}
-    # Two workers stay at one each, and twice as many tasks as workers are never exceeded by much.
-    assert begun == list(range(len(begun)))
-    assert len(begun) <= 3 + 2 + 2 * 2
+    assert begun in ([0, 1, 2, 3], [0, 1, 2, 3, 4])  # Two workers stay at one each.
     results.close()
     begun.clear()
-    assert sorted(workers.perform_all(squarer, taken(begun, range(50)), 2)) == [
-        k * k for k in range(50)
-    ]
+    found = sorted(workers.perform_all(squarer, [range(50)], 2, wanted))
+    assert found == [k * k for k in range(50)]
     assert begun == list(range(50))
+
+
+@pytest.mark.parametrize("n", [1, 2])
+def test_a_task_that_is_not_wanted_when_its_turn_comes_is_left_out(
+    n: int, workers: Workers
+) -> None:
+    found = workers.perform_all(squarer, [range(5), range(5, 9)], n, lambda task: task % 2 == 0)
+    assert sorted(found) == [0, 4, 16, 36, 64]
+
+
+def test_a_worker_stays_with_a_group_and_then_goes_where_most_is_left_for_each() -> None:
+    shares = Shares(
+        [[f"{letter}{k}" for k in range(n)] for letter, n in zip("abc", (6, 2, 9), strict=True)]
+    )
+    assert len(shares) == 17
+    both = [(shares.take("one"), shares.take("other")) for _ in range(6)]
+    assert both == [(f"c{k}", f"a{k}") for k in range(6)]
+    # Of c 3 are left for one worker, so 1.5 for each of two; of b there are 2.
+    assert [shares.take("other") for _ in range(2)] == ["b0", "b1"]
+    assert [shares.take("other"), shares.take("one"), shares.take("other")] == ["c6", "c7", "c8"]
+    assert shares.take("one") is shares.take("other") is None
 
 
 def test_a_worker_has_one_blas_thread_whatever_the_environment_says(
@@ -94,17 +117,17 @@ def test_a_worker_has_one_blas_thread_whatever_the_environment_says(
 ) -> None:
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         monkeypatch.setenv(name, "16")
-    for threads in workers.perform_all(blas_threads, range(4), 2):
+    for threads in workers.perform_all(blas_threads, [range(4)], 2):
         assert set(threads) == {1}
 
 
 def test_what_a_worker_prints_by_mistake_is_no_answer(workers: Workers) -> None:
-    assert sorted(workers.perform_all(speaker, range(4), 2)) == [0, 1, 2, 3]
+    assert sorted(workers.perform_all(speaker, [range(4)], 2)) == [0, 1, 2, 3]
 
 
 def test_an_error_in_a_worker_is_an_error_here_that_shows_where(workers: Workers) -> None:
     with pytest.raises(ArithmeticError, match="three") as caught:
-        list(workers.perform_all(fails_at_three, range(100), 2))
+        list(workers.perform_all(fails_at_three, [range(100)], 2))
     assert "in perform" in "".join(caught.value.__notes__)
 
 
@@ -122,16 +145,16 @@ def test_a_worker_that_dies_is_told_with_how_it_ended(
 ) -> None:
     before = children()
     with pytest.raises(WorkerDiedError) as caught:
-        list(workers.perform_all(dies_when_told, [0, 1, 2, task, *range(100)], 2))
+        list(workers.perform_all(dies_when_told, [[0, 1, 2, task, *range(100)]], 2))
     assert str(caught.value) == how
     assert children() == before  # The others ended.
     # The next ones start afresh.
-    assert sorted(workers.perform_all(squarer, range(4), 2)) == [0, 1, 4, 9]
+    assert sorted(workers.perform_all(squarer, [range(4)], 2)) == [0, 1, 4, 9]
 
 
 def test_who_stops_listening_ends_the_workers_at_once_and_in_silence(workers: Workers) -> None:
     before = children()
-    results: Any = workers.perform_all(stays_from_three, range(100), 2)
+    results: Any = workers.perform_all(stays_from_three, [range(100)], 2)
     assert next(results) in range(3)
     results.close()
     assert children() == before
@@ -142,7 +165,7 @@ def test_an_interruption_ends_the_workers_at_once_and_in_silence(workers: Worker
 
     def work() -> None:
         with workers:
-            for _ in workers.perform_all(stays_from_three, range(100), 2):
+            for _ in workers.perform_all(stays_from_three, [range(100)], 2):
                 raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -152,15 +175,15 @@ def test_an_interruption_ends_the_workers_at_once_and_in_silence(workers: Worker
 
 def test_workers_are_started_from_any_thread(workers: Workers) -> None:
     with ThreadPoolExecutor(1) as threads:
-        found = threads.submit(lambda: sorted(workers.perform_all(squarer, range(4), 2))).result()
+        found = threads.submit(lambda: sorted(workers.perform_all(squarer, [range(4)], 2))).result()
     assert found == [0, 1, 4, 9]
 
 
 def test_the_workers_of_two_threads_do_not_know_each_other(workers: Workers) -> None:
     with Workers(print) as others:
-        results = workers.perform_all(squarer, range(50), 2)
+        results = workers.perform_all(squarer, [range(50)], 2)
         assert next(results) in (0, 1)
-        assert sorted(others.perform_all(squarer, range(4), 2)) == [0, 1, 4, 9]
+        assert sorted(others.perform_all(squarer, [range(4)], 2)) == [0, 1, 4, 9]
         others.end()
         assert len(list(results)) == 49
 
@@ -170,7 +193,7 @@ def test_a_generator_of_joblib_that_the_caller_has_open_is_left_alone(workers: W
         joblib.delayed(pow)(k, 2) for k in range(50)
     )
     assert next(own) == 0
-    assert sorted(workers.perform_all(squarer, range(4), 2)) == [0, 1, 4, 9]
+    assert sorted(workers.perform_all(squarer, [range(4)], 2)) == [0, 1, 4, 9]
     assert list(own) == [k * k for k in range(1, 50)]
 
 
@@ -182,7 +205,7 @@ def test_workers_end_with_their_parent_whatever_they_are_at(how: str, tmp_path: 
         "from errands import *\n"
         "from engine.work.pool import Workers\n"
         "workers = Workers(print)\n"
-        "results = workers.perform_all(stays_from_three, range(100), 2)\n"
+        "results = workers.perform_all(stays_from_three, [range(100)], 2)\n"
         "next(results)\n"
         "print(*(pid for pid in os.listdir('/proc') if pid.isdigit() and\n"
         "    open(f'/proc/{pid}/stat').read().rpartition(')')[2].split()[1] == str(os.getpid())),\n"
@@ -209,7 +232,7 @@ def alive(pid: str) -> bool:
 
 
 def test_ctrl_c_and_sigterm_are_not_for_workers(workers: Workers) -> None:
-    results = workers.perform_all(of_process, range(20), 2)
+    results = workers.perform_all(of_process, [range(20)], 2)
     pids = {next(results)[0]}
     for pid in pids:
         os.kill(pid, signal.SIGINT)
@@ -228,7 +251,7 @@ def test_where_no_process_can_be_started_this_one_works_alone_and_says_so(
     monkeypatch.setattr(subprocess, "Popen", refuse)
     messages: list[str] = []
     with Workers(messages.append) as workers:
-        assert list(workers.perform_all(squarer, range(3), 2)) == [0, 1, 4]
+        assert list(workers.perform_all(squarer, [range(3)], 2)) == [0, 1, 4]
     assert messages == [
         "no more than 0 of 2 worker processes can be started (Resource temporarily unavailable); "
         "going on with 1"

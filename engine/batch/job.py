@@ -163,7 +163,7 @@ class Job:
             for state in unread
         ]
         n = min(len(tasks), worth(self.n_workers, cpu_seconds(n_bytes=sum(sizes.values()))))
-        for result in self.workers.perform_all(performer, tasks, n):
+        for result in self.workers.perform_all(performer, ([task] for task in tasks), n):
             name = result.task.name
             self.progress.advance("reading", sizes[name])
             self._say_decade(name)
@@ -199,20 +199,20 @@ class Job:
         self.again = True
 
     def _work(self) -> None:
-        tasks: list[BlockTask] = []
+        decades: list[list[BlockTask]] = []
         seconds = 0.0
-        # Whole decades one after another, the largest first: a worker keeps the vectors of the
-        # decade it is at, and the small ones fill the gaps at the end.
+        # The largest first: the small ones fill the gaps at the end.
         for state in sorted(self.states.values(), key=lambda state: -state.n_pairs):
             try:
                 found = self._tasks(state, export=self.export)
             except OSError as error:
                 self._fail(state.name, reason(error, state.output))
                 continue
-            tasks += found
+            decades.append(found)
             seconds += sum(_cpu_seconds(task, state.record) for task in found)
             self.outstanding[state.name] = len(found)
         stored = sum(state.pairs_stored for state in self.states.values())
+        tasks = [task for decade in decades for task in decade]
         if tasks and self.compute:
             total = sum(state.n_pairs for state in self.states.values())
             self.progress.stage("computing", total, stored, "pairs")
@@ -225,8 +225,9 @@ class Job:
             if not left and name in self.states:
                 self._finish(name)
         n = worth(self.n_workers, seconds)
-        wanted = (task for task in tasks if task.name in self.states)
-        for result in self.workers.perform_all(performer, wanted, n):
+        for result in self.workers.perform_all(
+            performer, decades, n, lambda task: task.name in self.states
+        ):
             self._account(result)
 
     def _tasks(self, state: DecadeState, *, export: bool) -> list[BlockTask]:

@@ -5,7 +5,6 @@ does it, and its checksum compared with that of the same bytes of the output. Wh
 work, a decade that it has not finished is left out: what it lacks is no fault.
 """
 
-import itertools
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -169,13 +168,13 @@ def verify(
     for decade in found.values():
         if not decade.tasks:
             conclude(decade)
-    tasks = list(itertools.chain.from_iterable(decade.tasks or () for decade in found.values()))
-    total = sum(task.row_block_pairs for task in tasks)
+    groups = [decade.tasks or [] for decade in found.values()]
+    total = sum(task.row_block_pairs for tasks in groups for task in tasks)
     progress.stage("verifying", total, 0, "pairs")
     n = worth(min(asked.workers or cpus(), cpus()), cpu_seconds(n_exported=total))
     with Workers(progress.message) as processes:
         try:
-            for result in processes.perform_all(examiner, tasks, n):
+            for result in processes.perform_all(examiner, groups, n):
                 progress.advance("verifying", result.task.row_block_pairs)
                 decade = found[result.task.name]
                 decade.verified.append(result)

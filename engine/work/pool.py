@@ -12,11 +12,13 @@ import signal
 import subprocess
 import sys
 import threading
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
+from itertools import chain
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 import joblib
 
@@ -117,6 +119,36 @@ class _Worker:
             self._answers.close()
 
 
+class Shares(Generic[_Task]):
+    """Tasks in groups, each group a deque, shared out among workers.
+
+    A worker stays with a group as long as there is a task in it, so that what it holds of a decade
+    is read once. Then it goes where most tasks are left for each worker that is there.
+    """
+
+    def __init__(self, groups: Iterable[Iterable[_Task]]) -> None:
+        self._groups = [deque(group) for group in groups]
+        self._at: dict[object, deque[_Task]] = {}
+        self._lock = threading.Lock()
+
+    def __len__(self) -> int:
+        return sum(map(len, self._groups))
+
+    def take(self, worker: object) -> _Task | None:
+        """Take the next task for a worker; None when none is left."""
+        with self._lock:
+            if not self._at.get(worker):
+                self._at.pop(worker, None)
+                if not (groups := list(filter(None, self._groups))):
+                    return None
+                self._at[worker] = max(groups, key=self._share)
+            return self._at[worker].popleft()
+
+    def _share(self, group: deque[_Task]) -> float:
+        there = sum(other is group for other in self._at.values())
+        return len(group) / (there + 1)
+
+
 class Workers:
     """The worker processes of one run; leaving the ``with`` block ends them at once.
 
@@ -151,19 +183,25 @@ class Workers:
             worker.send((make,))
 
     def perform_all(
-        self, make: Callable[[], Callable[[_Task], _Result]], tasks: Iterable[_Task], n: int
+        self,
+        make: Callable[[], Callable[[_Task], _Result]],
+        groups: Iterable[Iterable[_Task]],
+        n: int,
+        wanted: Callable[[_Task], bool] = lambda _: True,
     ) -> Iterator[_Result]:
-        """Perform tasks, begun in their order, and yield each result as it comes.
+        """Perform tasks, those of a group begun in their order; yield each result as it comes.
 
         Parameters
         ----------
         make
             Called once in each process for what performs a task; what that keeps from one task for
             the next is dropped with it.
-        tasks
-            Taken one by one as workers get free.
+        groups
+            Tasks that need the same, together: a worker that has begun with a group stays with it.
         n
             Number of workers; 1 performs the tasks in this process.
+        wanted
+            Asked when the turn of a task comes; it is left out if this is False.
 
         Yields
         ------
@@ -179,24 +217,28 @@ class Workers:
             self.start(n, make)
         workers = self._started[:n]
         if n == 1 or not workers:
-            yield from map(make(), tasks)
+            yield from map(make(), filter(wanted, chain.from_iterable(groups)))
             return
+        shares = Shares(groups)
         free: SimpleQueue[_Worker] = SimpleQueue()
         for worker in workers:
             free.put(worker)
 
-        def call(task: _Task) -> tuple[_Result, Exception | None]:
+        def call() -> tuple[_Result, Exception | None] | None:
             worker = free.get()
             try:
-                return worker.ask(make, task)
+                while (task := shares.take(worker)) is not None:
+                    if wanted(task):
+                        return worker.ask(make, task)
+                return None
             finally:
                 free.put(worker)
 
-        def wanted() -> Iterator[Any]:
-            for task in tasks:
+        def calls() -> Iterator[Any]:
+            for _ in range(len(shares)):
                 if not workers:
                     return
-                yield joblib.delayed(call)(task)
+                yield joblib.delayed(call)()
 
         answers = joblib.Parallel(
             n_jobs=len(workers),
@@ -204,9 +246,9 @@ class Workers:
             return_as="generator_unordered",
             batch_size=1,
             pre_dispatch="2*n_jobs",
-        )(wanted())
+        )(calls())
         try:
-            for result, error in answers:
+            for result, error in filter(None, answers):
                 if error:
                     raise error
                 yield result
