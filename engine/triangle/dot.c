@@ -24,7 +24,7 @@
 
 enum { ACCUMULATORS = 4, MOST_PAIRS = 24 };
 
-static const Py_ssize_t ROWS_BYTES = 1 << 20;    /* rows for which columns are packed once */
+static const Py_ssize_t ROWS_BYTES = 1 << 22;    /* rows for which columns are packed once */
 static const Py_ssize_t COLUMNS_BYTES = 1 << 18; /* columns that stay in the L2 cache */
 
 /* Some vectors, and their numbers packed by accumulator: a vector's own come in lines of a power of
@@ -54,13 +54,14 @@ static const double *packed(const Tile *tile, int accumulator, Py_ssize_t index)
 
 static void pack(const Tile *tile, int lanes)
 {
-    const int width = lanes / ACCUMULATORS;
+    const Py_ssize_t width = lanes / ACCUMULATORS, between = tile->count * tile->length;
     for (Py_ssize_t k = 0; k < tile->count; k++) {
         const double *from = vector(tile, k);
-        for (Py_ssize_t i = 0; i < tile->length; i += width)
+        double *to = tile->packed + k * tile->length;
+        for (Py_ssize_t i = 0; i < tile->length; i += width, to += width)
             for (int v = 0; v < ACCUMULATORS; v++)
-                for (int w = 0; w < width; w += 4, from += 4)
-                    memcpy((double *)packed(tile, v, k) + i + w, from, 4 * sizeof *from);
+                for (Py_ssize_t w = 0; w < width; w += 4, from += 4)
+                    memcpy(to + v * between + w, from, 4 * sizeof *from);
     }
 }
 
