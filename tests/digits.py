@@ -28,7 +28,7 @@ _AT_ONCE = 50_000
 def difference(values: NDArray[np.float64]) -> str:
     """Where the text of pairs of these values differs from ``json.dumps``; "" where it does not."""
     text = FilmTexts([""] * (len(values) + 1)).block(0, values[None, :], None)
-    found = b"".join(text.pieces()).decode()
+    found = b"".join(map(bytes, text.pieces())).decode()
     expected = f", {json.dumps(values.tolist())[1:-1]}".replace(", ", ', "-": ')
     if found == expected and text.length == len(expected):
         return ""

@@ -45,7 +45,7 @@ def expected(
 
 
 def written(text: BlockText) -> tuple[str, int]:
-    pieces = b"".join(text.pieces())
+    pieces = b"".join(map(bytes, text.pieces()))
     assert text.length == len(pieces)
     return pieces.decode("ascii"), text.n_pairs
 

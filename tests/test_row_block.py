@@ -148,7 +148,7 @@ def test_the_text_of_a_row_block_is_that_of_its_pairs(decade: Films) -> None:
     for index, (first, last) in enumerate([(0, 256), (256, N)]):
         found = cells(decade.stored, index, fresh=False, compute=False)
         text = block_text(decade, found, 0.5)
-        pieces = b"".join(text.pieces())
+        pieces = b"".join(map(bytes, text.pieces()))
         wanted = {
             f"{ids[i]}-{ids[j]}": float(vectors[i] @ vectors[j])
             for i, j in itertools.combinations(range(N), 2)

@@ -24,6 +24,7 @@ from typing import cast
 
 import google_crc32c
 
+from engine.legacy_json.pairs import Piece
 from engine.store.local import sync_folder
 
 _HEADER = 64
@@ -175,18 +176,19 @@ class PartialOutput:
                 return None
             time.sleep(_POLL)
 
-    def place(self, index: int, offset: int, rows: Iterable[bytes], pairs: int) -> None:
-        """Write the text of a row-block to its place and note its checksum."""
+    def place(self, index: int, offset: int, pieces: Iterable[Piece], pairs: int) -> None:
+        """Write the text of a row-block, piece by piece, to its place and note its checksum."""
         found = length = 0
         with open(self.text, "r+b", buffering=0) as file, _naming(self.final):
-            for row in rows:
+            for piece in pieces:
                 if offset + length == 0:
                     # The file begins with "{" where every other pair has ", " before it.
-                    _write(file.fileno(), b"{" + row[2:], 0)
+                    _write(file.fileno(), b"{", 0)
+                    _write(file.fileno(), piece[2:], 1)
                 else:
-                    _write(file.fileno(), row, offset + length - 1)
-                found = google_crc32c.extend(found, row)
-                length += len(row)
+                    _write(file.fileno(), piece, offset + length - 1)
+                found = google_crc32c.extend(found, piece)
+                length += len(piece)
         self._write_slot(index, length + 1, found + 1, pairs)
 
     def intact(self, index: int) -> bool:
@@ -241,8 +243,8 @@ def _naming(path: Path) -> Iterator[None]:
         raise
 
 
-def _write(descriptor: int, data: bytes, offset: int) -> None:
-    view = memoryview(data)
+def _write(descriptor: int, data: Piece, offset: int) -> None:
+    view = memoryview(data)  # type: ignore[arg-type]  # An array is a buffer, since 3.12 by its type.
     while view:
         written = os.pwrite(descriptor, view, offset)
         view, offset = view[written:], offset + written

@@ -2,14 +2,13 @@
 
 In two steps because the place of a text in the output is known only when the lengths of those
 before it are. Natively, the digits of all values are found in the first step and written, with the
-ids, in the second, into one buffer that is used again. In Python, the first step formats the
-numbers of each row.
+ids, in the second. In Python, the first step formats the numbers of each row.
 """
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, compress
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +25,10 @@ if native.text:
     native.text.load_powers(native.powers_of_ten())
 
 
+Piece: TypeAlias = bytes | NDArray[np.uint8]
+"""Bytes of a text."""
+
+
 class BlockText(Protocol):
     """The text of the pairs of a row-block."""
 
@@ -37,7 +40,7 @@ class BlockText(Protocol):
     def n_pairs(self) -> int:
         """Pairs in it."""
 
-    def pieces(self) -> Iterator[bytes]:
+    def pieces(self) -> Iterator[Piece]:
         """Write it, piece by piece."""
 
 
@@ -89,18 +92,14 @@ class NativeText:
         self._n_rows = len(values)
         self.length, self.n_pairs = native.text.measure(*self._block)
 
-    def pieces(self) -> Iterator[bytes]:
+    def pieces(self) -> Iterator[NDArray[np.uint8]]:
         """Write it, piece by piece."""
-        buffer = np.empty(self._size, dtype=np.uint8)
         row = column = 0
         while row < self._n_rows:
-            piece, row, column = self._piece(buffer, row, column)
-            if piece:
-                yield piece
-
-    def _piece(self, buffer: NDArray[np.uint8], row: int, column: int) -> tuple[bytes, int, int]:
-        length, row, column = self._write(*self._block, buffer, row, column)
-        return buffer[:length].tobytes(), row, column
+            buffer = np.empty(self._size, dtype=np.uint8)
+            length, row, column = self._write(*self._block, buffer, row, column)
+            if length:
+                yield buffer[:length]
 
 
 @dataclass(frozen=True)
