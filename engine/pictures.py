@@ -6,7 +6,6 @@ how much of it is there. Needs matplotlib, which is an extra.
 
 import io
 import math
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
@@ -22,6 +21,7 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 from PIL import Image  # comes with matplotlib
 
+from engine.disk import write_whole
 from engine.errors import shown as printable
 from engine.query.overview import Distribution
 
@@ -42,6 +42,7 @@ _STYLE: Any = {
     "ytick.color": "#404040",
     "text.parse_math": False,  # A dollar sign in the name of an approach is a dollar sign.
     "svg.hashsalt": "similarities",
+    "svg.fonttype": "none",  # Text that can be searched, copied and read aloud.
     "figure.labelsize": 10,
     "legend.borderpad": 0,
     "legend.borderaxespad": 0,
@@ -87,7 +88,7 @@ def draw_distributions(approach: str, distributions: Sequence[Distribution]) -> 
         middle = (bottom + top) / 2
         figure.supxlabel("similarity of a pair of films", x=(left + right) / 2, y=0.12 / height)
         figure.supylabel(f"% of pairs per {each:g} of similarity", x=0.1 / width, y=middle)
-        panels[0].set(xlim=(edges[0], edges[-1]), ylim=(0, 1.1 * np.max(shares) or 1.0))
+        panels[0].set(xlim=(edges[0], edges[-1]), ylim=(0, 1.2 * np.max(shares) or 1.0))
         panels[0].xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 2.5, 5, 10]))
         panels[0].yaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 2.5, 5, 10]))
         for panel, shown, share in zip(panels, distributions, shares, strict=False):
@@ -128,8 +129,12 @@ def _draw_panel(
     first = min(int(np.searchsorted(edges, percentile, "right")) - 1, len(share) - 1)
     upper = np.concatenate([[percentile], edges[first + 1 :]])
     panel.stairs(share[first:], upper, fill=True, color=_UPPER)
-    panel.axvline(median, color=_MEDIAN, linewidth=1.4)
-    panel.axvline(percentile, color=_PERCENTILE, linewidth=1.4, linestyle=_DASHES)
+    # Each stands on its bar: over it, it would hide a good part of one.
+    top = panel.get_ylim()[1]
+    at = np.searchsorted(edges, [median, percentile], "right") - 1
+    feet = share[np.minimum(at, len(share) - 1)]
+    panel.vlines(median, feet[0], top, _MEDIAN, linewidth=1.4)
+    panel.vlines(percentile, feet[1], top, _PERCENTILE, linewidth=1.4, linestyle=_DASHES)
     _note(panel, side, -3, f"median {_number(median)}", _MEDIAN)
     _note(panel, side, -16, f"75th percentile\n{_number(percentile)}", _PERCENTILE)
 
@@ -224,7 +229,6 @@ def draw_heat_map(image: NDArray[np.float64], together: int, shown: Distribution
 
 def save(figure: Figure, path: Path) -> list[Path]:
     """Write a figure as PNG and SVG, each whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     written = []
     for kind, metadata in (("png", {"Software": None}), ("svg", {"Date": None})):
         content = io.BytesIO()
@@ -232,14 +236,7 @@ def save(figure: Figure, path: Path) -> list[Path]:
             figure.savefig(content, format=kind, dpi=_DPI, metadata=metadata)
         if kind == "png":
             content = _with_palette(content)
-        final = path.with_name(f"{path.name}.{kind}")
-        partial = final.with_name(f".{final.name}.{os.getpid()}.partial")
-        try:
-            partial.write_bytes(content.getvalue())
-            os.replace(partial, final)
-        finally:
-            partial.unlink(missing_ok=True)
-        written.append(final)
+        written.append(write_whole(path.with_name(f"{path.name}.{kind}"), content.getvalue()))
     return written
 
 
