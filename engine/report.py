@@ -2,8 +2,8 @@
 
 A single HTML file, whole without a network: for each approach and decade the distribution of the
 similarities, a heat map, and the films with their ten nearest. Pairs are read chunk by chunk, so
-that memory does not grow with their number. Where a run has not finished, what is computed so far is
-shown and the page says so.
+that memory does not grow with their number. Where a run has not finished, what is computed so far
+is shown and the page says so.
 """
 
 import argparse
@@ -46,7 +46,7 @@ def _write(options: argparse.Namespace, progress: TerminalProgress) -> int:
     similarities = open_store(options.data, store=options.store)
     try:
         from engine.page.assemble import assemble
-        from engine.page.section import look
+        from engine.page.section import Section, look
     except ModuleNotFoundError as error:
         raise EngineError(
             f"the report needs {error.name}, which is not installed: pip install matplotlib"
@@ -61,7 +61,8 @@ def _write(options: argparse.Namespace, progress: TerminalProgress) -> int:
     ]
     for note in notes:
         progress.message(note)
-    sections, n_damaged = [], 0
+    sections: list[Section] = []
+    n_damaged = 0
     progress.stage("looking", len(chosen), 0, "decades")
     for name in chosen:
         progress.decade(str(name), len(sections) + n_damaged, len(chosen))

@@ -1,6 +1,7 @@
 """A headless Chromium, asked by its own protocol over two pipes; no package is needed for it."""
 
 import base64
+import fcntl
 import json
 import os
 import shutil
@@ -40,25 +41,30 @@ class Browser:
         self._last = 0
         self._session: str | None = None
         self._profile = tempfile.mkdtemp(prefix="browser-")
-        read_end, self._to = os.pipe()
-        self._from, write_end = os.pipe()
-        # The protocol wants its ends at 3 and 4.
-        command = ["sh", "-c", f'exec "$@" 3<&{read_end} 4>&{write_end}', "sh", PROGRAM]
+        theirs, self._to = os.pipe()
+        self._from, their_other = os.pipe()
+        # The protocol wants its ends at 3 and 4, which these may be, the other way round.
+        ends = [fcntl.fcntl(end, fcntl.F_DUPFD, 10) for end in (theirs, their_other)]
         self._process = subprocess.Popen(
-            [*command, *_QUIET, f"--user-data-dir={self._profile}"],
-            pass_fds=(read_end, write_end),
+            [PROGRAM, *_QUIET, f"--user-data-dir={self._profile}"],
+            preexec_fn=lambda: [os.dup2(end, place) for place, end in enumerate(ends, 3)],
+            pass_fds=(3, 4),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
-        os.close(read_end)
-        os.close(write_end)
+        for end in (theirs, their_other, *ends):
+            os.close(end)
         self._buffer = b""
-        target = self.call("Target.createTarget", url="about:blank")["targetId"]
-        attached = self.call("Target.attachToTarget", targetId=target, flatten=True)
-        self._session = attached["sessionId"]
-        for domain in ("Page", "Runtime", "Log", "Network"):
-            self.call(f"{domain}.enable")
+        try:
+            target = self.call("Target.createTarget", url="about:blank")["targetId"]
+            attached = self.call("Target.attachToTarget", targetId=target, flatten=True)
+            self._session = attached["sessionId"]
+            for domain in ("Page", "Runtime", "Log", "Network"):
+                self.call(f"{domain}.enable")
+        except BaseException:
+            self.close()
+            raise
 
     def __enter__(self) -> "Browser":
         return self
@@ -69,6 +75,10 @@ class Browser:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the browser, and leave nothing of it."""
         self._process.kill()
         self._process.wait()
         os.close(self._to)
@@ -168,15 +178,15 @@ class Browser:
 
     def click(self, selector: str) -> None:
         """Click with the mouse into the middle of what a selector finds first."""
-        self.run(f"document.querySelector({json.dumps(selector)}).scrollIntoView({{block: 'center'}})")
+        self.run(
+            f"document.querySelector({json.dumps(selector)}).scrollIntoView({{block: 'center'}})"
+        )
         x, y = self.run(
             f"(() => {{ const b = document.querySelector({json.dumps(selector)})"
             ".getBoundingClientRect(); return [b.x + b.width / 2, b.y + b.height / 2] })()"
         )
         for kind in ("mousePressed", "mouseReleased"):
-            self.call(
-                "Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1
-            )
+            self.call("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
 
     def screenshot(self, *, whole: bool = False) -> bytes:
         """Take a picture of the window, or of the whole page, as PNG."""

@@ -78,7 +78,7 @@ def _overview(approach: str, decades: Sequence[Section], axes: Axes) -> str:
     rows = (
         f'<tr><th scope="row"><a href="{_link(each.name)}">{each.name.decade}s</a></th>'
         f'<td class="small">{bars(each, axes)}</td><td>{each.distribution.n_films:,}</td>'
-        f'<td>{number(each.described["50%"])}</td><td>{number(each.described["75%"])}</td></tr>'
+        f"<td>{number(each.described['50%'])}</td><td>{number(each.described['75%'])}</td></tr>"
         for each in decades
     )
     return (

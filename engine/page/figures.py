@@ -7,7 +7,7 @@ they tell is told by light and dark, by lines and by words as well.
 
 import base64
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
 
@@ -89,15 +89,7 @@ def _steps(heights: NDArray[np.float64], edges: Sequence[float]) -> str:
 
 def histogram(section: Section, axes: Axes) -> str:
     """Draw the distribution of the similarities with median and 75th percentile."""
-    parts = [bars(section, axes)]
-    step = round_step(axes.top / 2)
-    for share in np.arange(1, axes.top / step) * step:
-        parts.append(f'<span class="share" style="--y:{100 * share / axes.top:.4g}">{share:g}</span>')
-    low, high = axes.edges[[0, -1]]
-    step = round_step((high - low) / 4)
-    for k in range(math.ceil(low / step - 1e-6), math.floor(high / step + 1e-6) + 1):
-        place = f"--x:{axes.x(k * step):.4g}"
-        parts.append(f'<span class="tick" style="{place}">{round(k * step, 12):g}</span>')
+    parts = [bars(section, axes), *_scales(axes)]
     if section.heat_map:
         parts.append(_mark(section, axes, "median", "50%"))
         parts.append(_mark(section, axes, "75th percentile", "75%"))
@@ -110,6 +102,19 @@ def histogram(section: Section, axes: Axes) -> str:
         '<p class="key"><span class="swatch upper"></span> the most similar quarter of the pairs'
         "</p></figure>"
     )
+
+
+def _scales(axes: Axes) -> Iterator[str]:
+    """Write round numbers along both axes."""
+    step = round_step(axes.top / 2)
+    for share in np.arange(1, axes.top / step) * step:
+        yield f'<span class="share" style="--y:{100 * share / axes.top:.4g}">{share:g}</span>'
+    low, high = axes.edges[[0, -1]]
+    step = round_step((high - low) / 4)
+    for k in range(math.ceil(low / step - 1e-6), math.floor(high / step + 1e-6) + 1):
+        # 3 * 0.1 is not 0.3.
+        label = f"{round(k * step, 12):g}"
+        yield f'<span class="tick" style="--x:{axes.x(k * step):.4g}">{label}</span>'
 
 
 def _mark(section: Section, axes: Axes, label: str, key: str) -> str:

@@ -19,6 +19,8 @@ FINE_BINS = 2**16
 """Bins in which quantiles are looked for."""
 FEWEST_BINS = 40
 """Of a histogram; the width of each is a round number."""
+_NARROWEST = 1e-300
+"""What can still be divided into `FINE_BINS`."""
 _COMPONENTS = 32
 """Directions in which films are compared when they are ordered."""
 
@@ -92,8 +94,9 @@ def measure(films: Decade) -> Distribution:
     counts = np.zeros(FINE_BINS, dtype=np.int64)
     if low > high:  # No pair at all.
         return Distribution(films.name, len(films), films.n_pairs, counts, 0.0, 1.0)
-    if low == high:
-        low, high = np.nextafter(low, -np.inf), np.nextafter(high, np.inf)
+    if high - low < _NARROWEST:
+        low = min(np.nextafter(low, -np.inf), low - _NARROWEST)
+        high = max(np.nextafter(high, np.inf), high + _NARROWEST)
     scale = FINE_BINS / (high - low)
     for _, values in films.chunks(partial=True):
         finite = values[np.isfinite(values)]
