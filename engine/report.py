@@ -10,6 +10,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from engine.data_folder import DataFolder, DecadeName, select
 from engine.disk import size, write_whole
@@ -17,9 +18,14 @@ from engine.errors import EngineError, reason
 from engine.listing import check_root, list_inputs
 from engine.options import Parser
 from engine.page.titles import read_titles
+from engine.query.decade import Decade
+from engine.query.similarities import Similarities
 from engine.query.similarities import open as open_store
 from engine.store.location import masked
 from engine.terminal import TerminalProgress
+
+if TYPE_CHECKING:
+    from engine.page.section import Section
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -31,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except EngineError as error:
         progress.error(str(error))
     except OSError as error:
-        progress.error(reason(error, "the page"))
+        progress.error(reason(error, options.data))
     except KeyboardInterrupt:
         progress.close()
         print("interrupted; no page was written", file=sys.stderr)
@@ -46,7 +52,6 @@ def _write(options: argparse.Namespace, progress: TerminalProgress) -> int:
     similarities = open_store(options.data, store=options.store)
     try:
         from engine.page.assemble import assemble
-        from engine.page.section import Section, look
     except ModuleNotFoundError as error:
         raise EngineError(
             f"the report needs {error.name}, which is not installed: pip install matplotlib"
@@ -61,32 +66,51 @@ def _write(options: argparse.Namespace, progress: TerminalProgress) -> int:
     ]
     for note in notes:
         progress.message(note)
-    sections: list[Section] = []
-    n_damaged = 0
-    progress.stage("looking", len(chosen), 0, "decades")
-    for name in chosen:
-        progress.decade(str(name), len(sections) + n_damaged, len(chosen))
+    sections, failures = _look_at(chosen, similarities, progress)
+    if not sections:
+        return 1
+    if options.titles:
+        _tell_of_titles(options.titles, titles, {film for each in sections for film in each.ids})
+    page = assemble(sections, titles, notes + failures, folder.root.resolve().name)
+    path = write_whole(options.output or folder.root / "report.html", page.encode())
+    print(f"{path}: {size(path.stat().st_size)}")
+    return 1 if failures else 0
+
+
+def _look_at(
+    names: Sequence[DecadeName], similarities: Similarities, progress: TerminalProgress
+) -> "tuple[list[Section], list[str]]":
+    """Read the decades; one that is damaged does not stop the others, and is told of."""
+    from engine.page.section import look
+
+    opened: dict[DecadeName, Decade] = {}
+    sections, failures = [], []
+
+    def fail(error: EngineError) -> None:
+        progress.error(str(error))
+        failures.append(masked(str(error)))
+
+    for name in names:
         try:
-            section = look(similarities.decade(name.approach, name.decade))
+            opened[name] = similarities.decade(name.approach, name.decade)
         except EngineError as error:
-            progress.error(str(error))
-            notes.append(masked(str(error)))
-            n_damaged += 1
+            fail(error)
+    progress.stage("drawing", sum(films.n_pairs for films in opened.values()), 0, "pairs")
+    for at, name in enumerate(there := list(opened)):
+        progress.decade(str(name), at, len(there))
+        films = opened.pop(name)  # Of one decade at a time the vectors are held.
+        try:
+            section = look(films)
+        except EngineError as error:
+            fail(error)
         else:
             sections.append(section)
             if section.distribution.per_cent < 100:
                 part = f"{section.distribution.per_cent} % of the pairs"
                 progress.message(f"{name}: {part} are computed; those are shown")
-        progress.advance("looking", 1)
+        progress.advance("drawing", films.n_pairs)
     progress.close()
-    if not sections:
-        return 1
-    if options.titles:
-        _tell_of_titles(options.titles, titles, {film for each in sections for film in each.ids})
-    page = assemble(sections, titles, notes, folder.root.resolve().name)
-    path = write_whole(options.output or folder.root / "report.html", page.encode())
-    print(f"{path}: {size(path.stat().st_size)}")
-    return 1 if n_damaged else 0
+    return sections, failures
 
 
 def _tell_of_titles(path: Path, titles: dict[str, str], films: set[str]) -> None:

@@ -112,7 +112,7 @@ def test_pictures_are_small_enough_for_a_readme(sample: Path) -> None:
             assert 1100 < pixels(path).shape[1] < 1500
 
 
-@pytest.mark.parametrize("name", ["benchmark.png", "distribution.png", "heatmap.png"])
+@pytest.mark.parametrize("name", ["benchmark.png", "distribution.png", "heatmap.png", "report.png"])
 def test_the_pictures_of_the_documents_are_there_and_small(name: str) -> None:
     path = ROOT / "docs" / "images" / name
     assert path.stat().st_size < 150_000

@@ -271,7 +271,15 @@ def test_only_the_decades_asked_for_are_shown(data: Path) -> None:
 
 @pytest.mark.parametrize(
     "vectors",
-    [[], [[1.0]], [[1.0], [1.0]], [[0.5]] * 9 + [[-1e150]], [[1e200]] * 3, [[1e-170]] * 3],
+    [
+        [],
+        [[1.0]],
+        [[1.0], [1.0]],
+        [[0.5]] * 9 + [[-1e150]],
+        [[1e200]] * 3,
+        [[1e200]] * 3 + [[0.5]] * 2,
+        [[1e-170]] * 3,
+    ],
 )
 def test_decades_with_hardly_anything_are_shown(vectors: list[list[float]], tmp_path: Path) -> None:
     put(tmp_path, "made", "2000", {str(film): vector for film, vector in enumerate(vectors)})
@@ -625,6 +633,25 @@ def test_nothing_is_wider_than_the_window(
         )
         assert wide == []
         assert browser.run("document.documentElement.scrollWidth <= innerWidth")
+
+
+@pytest.mark.parametrize("width", [320, 1280])
+def test_no_label_of_a_figure_touches_another(width: int, made: Path, browser: Browser) -> None:
+    for decade in ("#genres/1990s", "#genres/2000s", "#plots/2000s"):
+        browser.open(made / "report.html", decade, width=width)
+        boxes = browser.run(
+            "[...document.querySelectorAll('.chosen :is(.tick, .mark > span, .axis, figcaption)')]"
+            ".map((e) => { const range = document.createRange(); range.selectNodeContents(e); "
+            "const box = range.getBoundingClientRect(); "
+            "return [e.textContent, box.left, box.right, box.top, box.bottom] })"
+        )
+        assert len(boxes) > 8
+        for one, other in combinations(boxes, 2):
+            apart = (
+                *(one[1] - other[2], other[1] - one[2]),
+                *(one[3] - other[4], other[3] - one[4]),
+            )
+            assert max(apart) >= 0, (one, other)
 
 
 LUMINANCE = """

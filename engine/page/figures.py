@@ -40,7 +40,8 @@ class Axes:
     def x(self, similarity: float) -> float:
         """Per cent of the way from the left end to the right one."""
         low, high = self.edges[[0, -1]]
-        return float(np.clip(100 * (similarity - low) / (high - low), 0, 100))
+        place = 100 * (similarity - low) / (high - low)
+        return 100.0 if math.isnan(place) else float(np.clip(place, 0, 100))
 
 
 def common_axes(sections: Sequence[Section]) -> Axes:
@@ -110,7 +111,7 @@ def _scales(axes: Axes) -> Iterator[str]:
     for share in np.arange(1, axes.top / step) * step:
         yield f'<span class="share" style="--y:{100 * share / axes.top:.4g}">{share:g}</span>'
     low, high = axes.edges[[0, -1]]
-    step = round_step((high - low) / 4)
+    step = round_step((high - low) / 3)
     for k in range(math.ceil(low / step - 1e-6), math.floor(high / step + 1e-6) + 1):
         # 3 * 0.1 is not 0.3.
         label = f"{round(k * step, 12):g}"
