@@ -1,6 +1,7 @@
 """The report: one file, true to the numbers, safe with any text, and usable in a real browser."""
 
 import base64
+import configparser
 import io
 import json
 import os
@@ -287,6 +288,14 @@ def test_decades_with_hardly_anything_are_shown(vectors: list[list[float]], tmp_
     assert report.main(["--data", str(tmp_path)]) == 0
     (figures,) = described(Page(tmp_path / "report.html"))
     assert figures["films"] == str(len(vectors))
+
+
+def test_a_wheel_has_all_that_the_page_is_made_of() -> None:
+    config = configparser.ConfigParser()
+    config.read(ROOT / "setup.cfg")
+    packed = config["options.package_data"]["engine.page"].split(", ")
+    files = [path.name for path in (ROOT / "engine" / "page").iterdir() if path.is_file()]
+    assert sorted(packed) == sorted(name for name in files if not name.endswith(".py"))
 
 
 # --- titles ---------------------------------------------------------------------------------------
