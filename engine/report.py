@@ -48,6 +48,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _write(options: argparse.Namespace, progress: TerminalProgress) -> int:
     folder = DataFolder(Path(options.data))
     check_root(folder)
+    output = options.output or folder.root / "report.html"
+    if output.is_dir():
+        raise EngineError(f"{output}: is a folder where the file of the page was expected")
     titles = read_titles(options.titles) if options.titles else {}
     similarities = open_store(options.data, store=options.store)
     try:
@@ -72,8 +75,8 @@ def _write(options: argparse.Namespace, progress: TerminalProgress) -> int:
     if options.titles:
         _tell_of_titles(options.titles, titles, {film for each in sections for film in each.ids})
     page = assemble(sections, titles, notes + failures, folder.root.resolve().name)
-    path = write_whole(options.output or folder.root / "report.html", page.encode())
-    print(f"{path}: {size(path.stat().st_size)}")
+    write_whole(output, page.encode())
+    print(f"{output}: {size(output.stat().st_size)}")
     return 1 if failures else 0
 
 

@@ -401,6 +401,7 @@ def test_where_all_is_damaged_the_page_that_is_there_stays(data: Path) -> None:
         (["--decade", "1850"], "there is no decade '1850'; found: 1990, 2000"),
         (["--store", "nowhere.zarr"], "nowhere.zarr: there is no store yet; to compute it, run"),
         (["--output", "/dev/null/page.html"], "/dev/null: File exists"),
+        (["--output", "/"], "/: is a folder where the file of the page was expected"),
     ],
 )
 def test_what_is_not_there_is_one_line(
@@ -559,6 +560,14 @@ def test_a_neighbour_leads_to_its_row_and_back(made: Path, browser: Browser) -> 
     browser.run("history.back()")
     browser.until("!document.querySelector('tr.chosen')")
     assert shown(browser)[0] == first
+
+
+def test_a_new_search_comes_before_the_film_that_was_chosen(made: Path, browser: Browser) -> None:
+    ids = list(json.loads((made / "embeddings" / "plots" / "plots_2000s.json").read_text()))
+    browser.open(made / "report.html", f"#plots/2000s/{ids[100]}")
+    search(browser, "amelie")
+    assert shown(browser) == ["Amélie"]
+    assert browser.run("location.hash") == "#plots/2000s"
 
 
 def test_an_address_opens_at_its_film(made: Path, browser: Browser) -> None:
@@ -761,6 +770,31 @@ def test_no_text_from_outside_becomes_a_part_of_the_page(hostile: Path, browser:
         browser.until(
             f"document.querySelector('tr.chosen small')?.textContent === {json.dumps(film)}"
         )
+
+
+def test_decades_with_hardly_anything_can_be_looked_at(tmp_path: Path, browser: Browser) -> None:
+    put(tmp_path, "made", "1980", {})
+    put(tmp_path, "made", "1990", {"7": [1.0]})
+    put(tmp_path, "made", "2000", {"7": [0.5], "8": [1e199], "9": [-1e200]})
+    assert run(tmp_path, workers=1, export=False).ok
+    assert report.main(["--data", str(tmp_path)]) == 0
+    seen = {}
+    for decade in (1980, 1990, 2000):
+        browser.open(tmp_path / "report.html", f"#made/{decade}s")
+        seen[decade] = browser.run(
+            "[...document.querySelectorAll('#rows tr')].map((row) => "
+            "[row.querySelector('th').textContent, "
+            "...[...row.querySelectorAll('li')].map((li) => li.textContent)])"
+        )
+    assert seen == {
+        1980: [],
+        1990: [["7"]],
+        2000: [
+            ["7", "5.000e+1988", "-5.000e+1999"],
+            ["8", "5.000e+1987", "not finite9"],
+            ["9", "-5.000e+1997", "not finite8"],
+        ],
+    }
 
 
 def test_more_films_than_two_bytes_count_keep_their_neighbours(

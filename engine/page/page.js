@@ -191,6 +191,9 @@ function follow() {
 
 let waiting;
 search.addEventListener("input", () => {
+  // What is searched for now comes first, not the film that was chosen before.
+  if (now.film !== undefined) history.replaceState(null, "", address(now.key));
+  now.film = undefined;
   clearTimeout(waiting);
   waiting = setTimeout(showTable, 120); // Not with every letter of a word.
 });

@@ -100,7 +100,7 @@ def _drawn(image: NDArray[np.float64], together: int) -> HeatMap:
 def as_png(colours: NDArray[np.uint8]) -> bytes:
     """Make a picture of indices of colours, from dark for 0 to light, so that grey tells them."""
     palette = matplotlib.colormaps["viridis"](np.linspace(0, 1, _COLOURS))[:, :3]
-    picture = Image.fromarray(colours, "P")
+    picture = Image.fromarray(colours)
     picture.putpalette([*np.rint(255 * palette).astype(int).ravel().tolist(), 0, 0, 0])
     content = io.BytesIO()
     picture.save(content, "png", optimize=True, transparency=_TRANSPARENT)
