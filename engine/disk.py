@@ -1,5 +1,6 @@
-"""How much room a disk has, and how much is needed, in the words of a person."""
+"""How much room a disk has, in the words of a person, and a file that is written whole."""
 
+import os
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
@@ -47,3 +48,15 @@ def short_of_room(needs: Iterable[tuple[Path, int]]) -> str:
         if n_bytes > (free := shutil.disk_usage(folders[disk]).free):
             return f"{folders[disk]}: about {size(n_bytes)} are needed and {size(free)} are free"
     return ""
+
+
+def write_whole(path: Path, content: bytes) -> Path:
+    """Write a file, which appears whole or not at all; its folder is made if it is not there."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        partial.write_bytes(content)
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+    return path

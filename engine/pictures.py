@@ -5,8 +5,6 @@ how much of it is there. Needs matplotlib, which is an extra.
 """
 
 import io
-import math
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
@@ -22,11 +20,10 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 from PIL import Image  # comes with matplotlib
 
+from engine.disk import write_whole
 from engine.errors import shown as printable
-from engine.query.overview import Distribution
+from engine.query.overview import Distribution, bin_edges, colour_range
 
-FEWEST_BINS = 40
-"""Of a histogram; the width of each is a round number."""
 PIXELS = 500
 """Most rows and columns of a heat map."""
 _UPPER, _LOWER, _MEDIAN, _PERCENTILE = "#e69f00", "#a6c8e4", "#0b3c6f", "#8a4b00"
@@ -42,6 +39,7 @@ _STYLE: Any = {
     "ytick.color": "#404040",
     "text.parse_math": False,  # A dollar sign in the name of an approach is a dollar sign.
     "svg.hashsalt": "similarities",
+    "svg.fonttype": "none",  # Text that can be searched, copied and read aloud.
     "figure.labelsize": 10,
     "legend.borderpad": 0,
     "legend.borderaxespad": 0,
@@ -56,15 +54,7 @@ def draw_distributions(approach: str, distributions: Sequence[Distribution]) -> 
     n = len(distributions)
     columns = 3 if n in (5, 6, 9) else min(n, 4)
     rows = -(-n // columns)
-    counted = [shown for shown in distributions if shown.n_counted]
-    low = min((shown.quantile(0.0005) for shown in counted), default=0.0)
-    high = max((shown.high for shown in counted), default=1.0)
-    low, high = _apart(low, high)
-    each = _round_step((high - low) / FEWEST_BINS)
-    # A highest similarity of 1.0000000000000002 needs no bin beyond 1.
-    edges = each * np.arange(
-        math.floor(low / each), math.ceil(high / each - 1e-6) + 1, dtype=np.float64
-    )
+    edges = bin_edges(distributions)
     shares = [shown.share(edges) for shown in distributions]
     # The numbers stand where there is less to cover.
     lower_half, upper_half = (sum(part) for part in np.array_split(np.sum(shares, axis=0), 2))
@@ -86,8 +76,10 @@ def draw_distributions(approach: str, distributions: Sequence[Distribution]) -> 
         figure.legend(handles=_legend(), loc="upper left", bbox_to_anchor=beneath, ncols=3)
         middle = (bottom + top) / 2
         figure.supxlabel("similarity of a pair of films", x=(left + right) / 2, y=0.12 / height)
-        figure.supylabel(f"% of pairs per {each:g} of similarity", x=0.1 / width, y=middle)
-        panels[0].set(xlim=(edges[0], edges[-1]), ylim=(0, 1.1 * np.max(shares) or 1.0))
+        figure.supylabel(
+            f"% of pairs per {edges[1] - edges[0]:g} of similarity", x=0.1 / width, y=middle
+        )
+        panels[0].set(xlim=(edges[0], edges[-1]), ylim=(0, 1.2 * np.max(shares) or 1.0))
         panels[0].xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 2.5, 5, 10]))
         panels[0].yaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 2.5, 5, 10]))
         for panel, shown, share in zip(panels, distributions, shares, strict=False):
@@ -128,8 +120,12 @@ def _draw_panel(
     first = min(int(np.searchsorted(edges, percentile, "right")) - 1, len(share) - 1)
     upper = np.concatenate([[percentile], edges[first + 1 :]])
     panel.stairs(share[first:], upper, fill=True, color=_UPPER)
-    panel.axvline(median, color=_MEDIAN, linewidth=1.4)
-    panel.axvline(percentile, color=_PERCENTILE, linewidth=1.4, linestyle=_DASHES)
+    # Each stands on its bar: over it, it would hide a good part of one.
+    top = panel.get_ylim()[1]
+    at = np.searchsorted(edges, [median, percentile], "right") - 1
+    feet = share[np.minimum(at, len(share) - 1)]
+    panel.vlines(median, feet[0], top, _MEDIAN, linewidth=1.4)
+    panel.vlines(percentile, feet[1], top, _PERCENTILE, linewidth=1.4, linestyle=_DASHES)
     _note(panel, side, -3, f"median {_number(median)}", _MEDIAN)
     _note(panel, side, -16, f"75th percentile\n{_number(percentile)}", _PERCENTILE)
 
@@ -158,20 +154,6 @@ def _size(shown: Distribution) -> str:
     return f"{shown.n_films:,} {films}, {shown.n_pairs:,} pairs"
 
 
-def _apart(low: float, high: float) -> tuple[float, float]:
-    """The ends of an axis, which must differ also where all similarities are the same."""
-    if high - low > 1e-9 * max(abs(low), abs(high)):
-        return low, high
-    margin = 0.05 * max(abs(low), abs(high)) or 0.05
-    return low - margin, high + margin
-
-
-def _round_step(step: float) -> float:
-    """The round number (1, 2 or 5 times a power of ten) next below."""
-    power = 10.0 ** math.floor(math.log10(step))
-    return max(factor for factor in (1, 2, 5) if factor * power <= step) * power
-
-
 def draw_heat_map(image: NDArray[np.float64], together: int, shown: Distribution) -> Figure:
     """Draw a matrix of similarities whose films are in order.
 
@@ -184,8 +166,7 @@ def draw_heat_map(image: NDArray[np.float64], together: int, shown: Distribution
     shown
         The distribution of the same decade.
     """
-    finite = image[np.isfinite(image)]
-    low, high = _apart(*np.quantile(finite, [0.02, 0.98]))
+    low, high = colour_range(image)
     # Every pixel becomes a square of so many points: nothing is blurred, and files stay small.
     side = len(image) * max(1, round(960 / len(image)))
     width, height = side + 250, side + 160
@@ -224,7 +205,6 @@ def draw_heat_map(image: NDArray[np.float64], together: int, shown: Distribution
 
 def save(figure: Figure, path: Path) -> list[Path]:
     """Write a figure as PNG and SVG, each whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     written = []
     for kind, metadata in (("png", {"Software": None}), ("svg", {"Date": None})):
         content = io.BytesIO()
@@ -232,14 +212,7 @@ def save(figure: Figure, path: Path) -> list[Path]:
             figure.savefig(content, format=kind, dpi=_DPI, metadata=metadata)
         if kind == "png":
             content = _with_palette(content)
-        final = path.with_name(f"{path.name}.{kind}")
-        partial = final.with_name(f".{final.name}.{os.getpid()}.partial")
-        try:
-            partial.write_bytes(content.getvalue())
-            os.replace(partial, final)
-        finally:
-            partial.unlink(missing_ok=True)
-        written.append(final)
+        written.append(write_whole(path.with_name(f"{path.name}.{kind}"), content.getvalue()))
     return written
 
 

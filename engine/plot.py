@@ -2,17 +2,20 @@
 
 For each approach a figure with the distribution of the similarities in every decade, and for one
 decade a heat map whose films are ordered so that clusters show; each as PNG and SVG in
-``DATA/plots/``. Pairs are read chunk by chunk, so that memory does not grow with their number.
-Where a run has not finished, what is computed so far is drawn and the picture says so.
+``DATA/plots/``, and beside the heat map its films in their order, as JSON. Pairs are read chunk by
+chunk, so that memory does not grow with their number. Where a run has not finished, what is
+computed so far is drawn and the picture says so.
 """
 
 import argparse
 import itertools
+import json
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from engine.data_folder import DataFolder, DecadeName, select
+from engine.disk import write_whole
 from engine.errors import EngineError
 from engine.listing import check_root, list_inputs
 from engine.options import Parser
@@ -74,10 +77,13 @@ def _draw_all(options: argparse.Namespace) -> int:
         for shown in drawable:
             films = similarities.decade(approach, shown.name.decade)
             together = -(-len(films) // PIXELS)
-            image = mean_by_pixel(films, order_films(films.vectors, together), together)
-            figure = draw_heat_map(image, together, shown)
-            stem = f"heatmap_{approach}_{shown.name.decade}s"
-            _written(save(figure, folder.root / "plots" / stem))
+            order = order_films(films.vectors, together)
+            figure = draw_heat_map(mean_by_pixel(films, order, together), together, shown)
+            path = folder.root / "plots" / f"heatmap_{approach}_{shown.name.decade}s"
+            _written(save(figure, path))
+            ids = films.ids
+            ordered = json.dumps([ids[film] for film in order], indent=0)
+            _written([write_whole(path.with_name(f"{path.name}.json"), ordered.encode())])
     return status
 
 

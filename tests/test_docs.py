@@ -27,7 +27,13 @@ NAMES = [str(path.relative_to(ROOT)) for path in DOCUMENTS]
 README = (ROOT / "README.md").read_text()
 ERRORS = (ROOT / "docs" / "errors.md").read_text()
 SOURCES = sorted([*ROOT.glob("engine/**/*.py"), *ROOT.glob("scripts/**/*.py")])
-NEEDED = {"scripts/plot.py": "matplotlib", "engine.plot": "matplotlib", "dask ": "distributed"}
+NEEDED = {
+    "scripts/plot.py": "matplotlib",
+    "engine.plot": "matplotlib",
+    "scripts/report.py": "matplotlib",
+    "engine.report": "matplotlib",
+    "dask ": "distributed",
+}
 """What a command needs that is an extra, by the words it begins with or runs."""
 IMPORTED = {
     "to_frame(": "pandas",
@@ -304,7 +310,8 @@ def test_the_tour_names_every_file_of_the_engine() -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_every_option_that_is_named_is_one(name: str) -> None:
     help_texts = [parser().format_help()]
-    for program in ("engine/synthesize.py", "scripts/benchmark.py", "engine/plot.py"):
+    programs = ("synthesize.py", "plot.py", "report.py")
+    for program in ("scripts/benchmark.py", *(f"engine/{name}" for name in programs)):
         help_texts += re.findall(r'"(--[a-z-]+)"', (ROOT / program).read_text())
     known = set(re.findall(r"--[a-z][a-z-]+", " ".join(help_texts)))
     known |= {"--nthreads", "--nworkers"}  # of Dask
@@ -334,7 +341,10 @@ NO_MESSAGES = {
     "tables.py": ["tr>", "style="],  # HTML
 }
 """Texts that are no error and no message."""
-OF_PICTURES = ("pictures.py", "plot.py", "synthesize.py")
+OF_PICTURES = (
+    *("pictures.py", "plot.py", "synthesize.py"),
+    *("assemble.py", "figures.py", "report.py"),
+)
 """Files of the engine with more texts than messages."""
 SINKS = ("error", "exit", "message", "print", "say", "write")
 """Functions that print; what a script says otherwise stands in tables and pictures."""

@@ -13,13 +13,14 @@ from pathlib import Path
 
 import pytest
 
-from engine import plot, synthesize
+from engine import plot, report, synthesize
 from engine.cli import main
 
 PROGRAMS: dict[str, Callable[[list[str]], int]] = {
     "similarities-engine": main,
     "python -m engine.synthesize": synthesize.main,
     "python -m engine.plot": plot.main,
+    "python -m engine.report": report.main,
 }
 EMBEDDING = Path("films/embeddings/embedding")
 FILMS = [{"id": k, "vector": [0.6, 0.8]} for k in range(3)]
@@ -91,6 +92,11 @@ HOUR = [
     Typed("similarities-engine --data films --verify", 1, "run the engine first"),
     Typed(
         "python -m engine.plot --data films",
+        1,
+        "there is no store yet; to compute it, run: python -m engine --data films",
+    ),
+    Typed(
+        "python -m engine.report --data films",
         1,
         "there is no store yet; to compute it, run: python -m engine --data films",
     ),
@@ -185,7 +191,7 @@ def test_each_command_of_the_first_hour_ends_as_it_should_with_the_sentence_that
 ROOT = Path(__file__).resolve().parents[1]
 
 
-@pytest.mark.parametrize("script", ["run.py", "synthesize.py", "plot.py"])
+@pytest.mark.parametrize("script", ["run.py", "synthesize.py", "plot.py", "report.py"])
 @pytest.mark.parametrize(
     ("beforehand", "sentence"),
     [

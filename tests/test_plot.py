@@ -14,24 +14,30 @@ from numpy.typing import NDArray
 
 from engine import plot, run
 from engine.data_folder import DecadeName
-from engine.query import similarities as query
-from engine.query.overview import FINE_BINS, Distribution, order_films
+from engine.query.overview import FINE_BINS, Distribution
 
 matplotlib = pytest.importorskip("matplotlib")
 
+from matplotlib.collections import LineCollection  # noqa: E402
 from matplotlib.figure import Figure  # noqa: E402
+from matplotlib.patches import StepPatch  # noqa: E402
 from matplotlib.text import Text  # noqa: E402
 from PIL import Image  # noqa: E402
 
 from engine import pictures  # noqa: E402
 
 ROOT = Path(__file__).parents[1]
-ALL = [
-    f"{stem}.{kind}"
-    for approach in ("custom_genres", "embedding")
-    for stem in (f"distribution_{approach}", f"heatmap_{approach}_1930s")
-    for kind in ("png", "svg")
-]
+
+
+def named(approach: str, *decades: int) -> list[str]:
+    """The files of an approach, in the order in which they are written."""
+    return [
+        *(f"distribution_{approach}.{kind}" for kind in ("png", "svg")),
+        *(f"heatmap_{approach}_{x}s.{kind}" for x in decades for kind in ("png", "svg", "json")),
+    ]
+
+
+ALL = [*named("custom_genres", 1930), *named("embedding", 1930)]
 
 
 pytestmark = pytest.mark.xdist_group("plot")  # One process draws the sample for all tests.
@@ -85,31 +91,28 @@ def test_the_same_store_gives_the_same_bytes_in_the_files_that_are_named(
 ) -> None:
     assert plot.main(["--data", str(data), "--approach", "embedding"]) == 0
     captured = capsys.readouterr()
-    assert captured.out.split() == [str(data / "plots" / name) for name in ALL[4:]]
+    assert captured.out.split() == [str(data / "plots" / name) for name in named("embedding", 1930)]
     assert captured.err == ""
-    assert plots(data) == sorted(ALL[4:])
-    for name in ALL[4:]:
+    assert plots(data) == sorted(named("embedding", 1930))
+    for name in named("embedding", 1930):
         assert (data / "plots" / name).read_bytes() == (sample / "plots" / name).read_bytes()
 
 
 def test_only_the_decades_asked_for_get_a_heat_map(data: Path) -> None:
     arguments = ["--approach", "embedding", "--decade", "1910", "1920s"]
     assert plot.main(["--data", str(data), *arguments]) == 0
-    assert plots(data) == [
-        f"{stem}.{kind}"
-        for stem in ("distribution_embedding", "heatmap_embedding_1910s", "heatmap_embedding_1920s")
-        for kind in ("png", "svg")
-    ]
+    assert plots(data) == sorted(named("embedding", 1910, 1920))
 
 
 def test_pictures_are_small_enough_for_a_readme(sample: Path) -> None:
     for path in (sample / "plots").iterdir():
-        assert path.stat().st_size < {".png": 150_000, ".svg": 1_000_000}[path.suffix]
+        most = {".png": 150_000, ".svg": 1_000_000, ".json": 10_000}
+        assert path.stat().st_size < most[path.suffix]
         if path.suffix == ".png":
             assert 1100 < pixels(path).shape[1] < 1500
 
 
-@pytest.mark.parametrize("name", ["benchmark.png", "distribution.png", "heatmap.png"])
+@pytest.mark.parametrize("name", ["benchmark.png", "distribution.png", "heatmap.png", "report.png"])
 def test_the_pictures_of_the_documents_are_there_and_small(name: str) -> None:
     path = ROOT / "docs" / "images" / name
     assert path.stat().st_size < 150_000
@@ -123,11 +126,16 @@ def test_a_quarter_of_each_distribution_is_marked(sample: Path) -> None:
         assert 0.22 < upper / (upper + lower) < 0.28
 
 
-def test_a_heat_map_has_the_colours_of_the_similarities(data: Path) -> None:
+def test_a_heat_map_has_the_colours_of_the_similarities_of_the_films_in_the_file_beside_it(
+    data: Path,
+) -> None:
     assert plot.main(["--data", str(data), "--approach", "embedding", "--decade", "1910"]) == 0
     text = (data / "embeddings" / "embedding" / "plots_1910s.json").read_text()
     vectors = np.array(list(json.loads(text).values()))
-    order = order_films(query.open(data)["embedding", 1910].vectors)
+    ids = list(json.loads(text))
+    ordered = json.loads((data / "plots" / "heatmap_embedding_1910s.json").read_text())
+    assert sorted(ordered) == sorted(ids)
+    order = [ids.index(film) for film in ordered]
     matrix = (vectors @ vectors.T)[order][:, order]
     off = ~np.eye(len(matrix), dtype=bool)
     low, high = np.quantile(matrix[off], [0.02, 0.98])
@@ -140,13 +148,18 @@ def test_a_heat_map_has_the_colours_of_the_similarities(data: Path) -> None:
     assert near(cells, pictures._MISSING)[~off].all()
 
 
-def test_an_svg_has_text_as_shapes_and_one_small_image_a_heat_map(sample: Path) -> None:
+def test_an_svg_has_text_as_text_and_one_small_image_a_heat_map(sample: Path) -> None:
+    svg = "{http://www.w3.org/2000/svg}"
     for name in ALL:
         if name.endswith(".svg"):
             root = xml.etree.ElementTree.parse(sample / "plots" / name).getroot()
-            images = root.findall(".//{http://www.w3.org/2000/svg}image")
             # The colour bar is another.
-            assert len(images) == (2 if name.startswith("heatmap") else 0)
+            assert len(root.findall(f".//{svg}image")) == (2 if name.startswith("heatmap") else 0)
+            texts = {text.text for text in root.iter(f"{svg}text")}
+            if name.startswith("heatmap"):
+                assert "films, ordered so that similar ones stand together" in texts
+            else:
+                assert {"1930s", "526 films, 138,075 pairs", "75th percentile"} <= texts
 
 
 def check_layout(figure: Figure) -> None:
@@ -207,6 +220,21 @@ def test_the_axes_are_common_and_the_sizes_are_told() -> None:
     assert {"1 film, 2,439,024 pairs", "41 % of the pairs"} <= texts
 
 
+def test_the_lines_of_median_and_percentile_hide_no_bar() -> None:
+    figure = pictures.draw_distributions("x", [distribution(1990), distribution(2000)])
+    for panel in figure.axes:
+        (bars, *_) = (patch for patch in panel.patches if isinstance(patch, StepPatch))
+        heights, edges, _ = bars.get_data()
+        lines = [x for x in panel.collections if isinstance(x, LineCollection)]
+        assert len(lines) == 2
+        assert not panel.lines
+        for line in lines:
+            ((x, foot), (_, top)) = line.get_segments()[0]
+            (bar,) = np.flatnonzero((edges[:-1] <= x) & (x < edges[1:]))
+            assert foot == heights[bar]
+            assert top - foot > 0.1 * panel.get_ylim()[1]
+
+
 def test_the_name_of_an_approach_is_no_formula() -> None:
     figure = pictures.draw_distributions("$x^2$", [distribution(1990)])
     title = next(text for text in figure.findobj(Text) if "$x^2$" in text.get_text())
@@ -220,7 +248,7 @@ def test_decades_with_hardly_anything_are_drawn(vectors: list[list[float]], tmp_
     path.write_text(json.dumps(dict(enumerate(vectors))))
     assert run(tmp_path, workers=1, export=False).ok
     assert plot.main(["--data", str(tmp_path)]) == 0
-    assert len(plots(tmp_path)) == (4 if len(vectors) > 1 else 2)
+    assert len(plots(tmp_path)) == (5 if len(vectors) > 1 else 2)
 
 
 def test_an_unfinished_decade_is_drawn_and_said_to_be(

@@ -48,6 +48,13 @@ def test_of_no_numbers_there_is_no_quantile() -> None:
     assert np.isnan([x for name, x in describe(list).items() if name != "count"]).all()
 
 
+def test_numbers_beyond_the_largest_are_described_without_a_warning() -> None:
+    found = describe(in_pieces(np.array([1e200, -1e200, 1.0, 2.0, np.inf, np.inf])))
+    assert [found[name] for name in ("min", "50%", "max")] == [-1e200, 5e199, np.inf]
+    assert np.isnan([found["std"], found["75%"]]).all()  # As pandas has them, too.
+    assert describe(in_pieces(np.array([1e200, 2e200, 3e200])))["50%"] == 2e200
+
+
 @pytest.mark.parametrize("n", [1, 2, 3, 1000])
 def test_a_description_is_pandas(n: int) -> None:
     pandas = pytest.importorskip("pandas", reason="pandas is not installed: pip install '.[dev]'")

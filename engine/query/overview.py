@@ -5,6 +5,7 @@ vectors are held whole, to find an order.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +17,10 @@ from engine.triangle.blas import one_blas_thread
 
 FINE_BINS = 2**16
 """Bins in which quantiles are looked for."""
+FEWEST_BINS = 40
+"""Of a histogram; the width of each is a round number."""
+_NARROWEST = 1e-300
+"""What can still be divided into `FINE_BINS`."""
 _COMPONENTS = 32
 """Directions in which films are compared when they are ordered."""
 
@@ -89,8 +94,9 @@ def measure(films: Decade) -> Distribution:
     counts = np.zeros(FINE_BINS, dtype=np.int64)
     if low > high:  # No pair at all.
         return Distribution(films.name, len(films), films.n_pairs, counts, 0.0, 1.0)
-    if low == high:
-        low, high = np.nextafter(low, -np.inf), np.nextafter(high, np.inf)
+    if high - low < _NARROWEST:
+        low = min(np.nextafter(low, -np.inf), low - _NARROWEST)
+        high = max(np.nextafter(high, np.inf), high + _NARROWEST)
     scale = FINE_BINS / (high - low)
     for _, values in films.chunks(partial=True):
         finite = values[np.isfinite(values)]
@@ -99,6 +105,40 @@ def measure(films: Decade) -> Distribution:
         np.clip(bins, 0, FINE_BINS - 1, out=bins)
         counts += np.bincount(bins, minlength=FINE_BINS)
     return Distribution(films.name, len(films), films.n_pairs, counts, low, high)
+
+
+def bin_edges(distributions: Sequence[Distribution]) -> NDArray[np.float64]:
+    """Divide what the similarities of some decades have in common into bins of a round width."""
+    counted = [shown for shown in distributions if shown.n_counted]
+    low = min((shown.quantile(0.0005) for shown in counted), default=0.0)
+    high = max((shown.high for shown in counted), default=1.0)
+    low, high = _apart(low, high)
+    each = round_step((high - low) / FEWEST_BINS)
+    # A highest similarity of 1.0000000000000002 needs no bin beyond 1.
+    first, last = math.floor(low / each), math.ceil(high / each - 1e-6)
+    return each * np.arange(first, last + 1, dtype=np.float64)
+
+
+def colour_range(image: NDArray[np.float64]) -> tuple[float, float]:
+    """Find which similarities the ends of the colours of a heat map stand for.
+
+    The few that are far from all others would leave no colours for these.
+    """
+    return _apart(*np.quantile(image[np.isfinite(image)], [0.02, 0.98]))
+
+
+def _apart(low: float, high: float) -> tuple[float, float]:
+    """The ends of a scale, which must differ also where all similarities are the same."""
+    if high - low > 1e-9 * max(abs(low), abs(high)):
+        return low, high
+    margin = 0.05 * max(abs(low), abs(high)) or 0.05
+    return low - margin, high + margin
+
+
+def round_step(step: float) -> float:
+    """Find the round number (1, 2 or 5 times a power of ten) next below."""
+    power = 10.0 ** math.floor(math.log10(step))
+    return max(factor for factor in (1, 2, 5) if factor * power <= step) * power
 
 
 def order_films(vectors: NDArray[np.float64], together: int = 1) -> NDArray[np.intp]:

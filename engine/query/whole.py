@@ -14,6 +14,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from engine.arguments import Count, Number, number, percent, positive
 from engine.query.chunks import StoredPairs
+from engine.triangle.blocks import Chunk
 from engine.triangle.quantiles import describe, quantiles
 from engine.triangle.selection import (
     AtLeast,
@@ -226,10 +227,16 @@ class WholeDecade(StoredPairs):
         """
         if not 0 <= number(part) <= 1:
             raise ValueError(f"a quantile is from 0 to 1, not {part}")
-        return quantiles(self._known, [number(part)])[0]
+        present = self._present(False)
+        return quantiles(lambda: self._known(present), [number(part)])[0]
 
-    def describe(self) -> dict[str, float]:
+    def describe(self, *, partial: bool = False) -> dict[str, float]:
         """Describe the similarities of all pairs as `pandas.Series.describe` does.
+
+        Parameters
+        ----------
+        partial
+            Describe what is computed so far, rather than refuse while some is missing.
 
         Returns
         -------
@@ -242,10 +249,12 @@ class WholeDecade(StoredPairs):
         NotComputedError, StoreError
             As for a pair.
         """
-        return describe(self._known)
+        # Of the same pairs in each reading, also while a run adds more.
+        present = self._present(partial)
+        return describe(lambda: self._known(present))
 
-    def _known(self) -> Iterator[NDArray[np.float64]]:
-        for rows in self._rows(self._present(False)):
+    def _known(self, present: list[Chunk]) -> Iterator[NDArray[np.float64]]:
+        for rows in self._rows(present):
             yield rows.values[~np.isnan(rows.values)]
 
     def to_frame(self, **rule: Any) -> Any:

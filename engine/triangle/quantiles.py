@@ -83,10 +83,12 @@ def quantiles(read: Read, parts: Sequence[float]) -> list[float]:
     places = [(n - 1) * part for part in parts]
     ranks = {rank for place in places for rank in (math.floor(place), math.ceil(place))}
     found = _at_ranks(read, {rank: everything.narrowed(counts, rank) for rank in ranks})
-    return [
-        float(np.quantile([found[math.floor(x)], found[math.ceil(x)]], x - math.floor(x)))
-        for x in places
-    ]
+    # Between inf and inf numpy finds NaN, and warns.
+    with np.errstate(over="ignore", invalid="ignore"):
+        return [
+            float(np.quantile([found[math.floor(x)], found[math.ceil(x)]], x - math.floor(x)))
+            for x in places
+        ]
 
 
 def _at_ranks(read: Read, bins: dict[int, _Bin]) -> dict[int, float]:
@@ -155,9 +157,13 @@ def describe(read: Read) -> dict[str, float]:
     for numbers in filter(len, read()):
         # Two sets are put together by their means (Chan, Golub and LeVeque, 1979): the plain sum
         # of squares would lose half of the digits.
-        n, own = len(numbers), float(numbers.mean())
+        n = len(numbers)
+        # What is too large for a float64 is inf or NaN here, as pandas has it.
+        with np.errstate(over="ignore", invalid="ignore"):
+            own = float(numbers.mean())
+            squares += float(((numbers - own) ** 2).sum())
         between = own - mean
-        squares += float(((numbers - own) ** 2).sum()) + between**2 * count * n / (count + n)
+        squares += between * between * count * n / (count + n)
         mean += between * n / (count + n)
         count += n
         low, high = min(low, float(numbers.min())), max(high, float(numbers.max()))

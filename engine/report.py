@@ -1,0 +1,167 @@
+"""One page to look at, made from the store without the JSON: ``python -m engine.report``.
+
+A single HTML file, whole without a network: for each approach and decade the distribution of the
+similarities, a heat map, and the films with their ten nearest. Pairs are read chunk by chunk, so
+that memory does not grow with their number. Where a run has not finished, what is computed so far
+is shown and the page says so.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from engine.data_folder import DataFolder, DecadeName, select
+from engine.disk import size, write_whole
+from engine.errors import EngineError, reason
+from engine.listing import check_root, list_inputs
+from engine.options import Parser
+from engine.page.titles import read_titles
+from engine.query.decade import Decade
+from engine.query.similarities import Similarities
+from engine.query.similarities import open as open_store
+from engine.store.location import masked
+from engine.terminal import TerminalProgress
+
+if TYPE_CHECKING:
+    from engine.page.section import Section
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Parse the command line, write the page, and return the exit status."""
+    options = _parser().parse_args(arguments)
+    progress = TerminalProgress()
+    try:
+        return _write(options, progress)
+    except EngineError as error:
+        progress.error(str(error))
+    except OSError as error:
+        progress.error(reason(error, options.data))
+    except KeyboardInterrupt:
+        progress.close()
+        print("interrupted; no page was written", file=sys.stderr)
+        return 130
+    return 1
+
+
+def _write(options: argparse.Namespace, progress: TerminalProgress) -> int:
+    folder = DataFolder(Path(options.data))
+    check_root(folder)
+    output = options.output or folder.root / "report.html"
+    if output.is_dir():
+        raise EngineError(f"{output}: is a folder where the file of the page was expected")
+    titles = read_titles(options.titles) if options.titles else {}
+    similarities = open_store(options.data, store=options.store)
+    try:
+        from engine.page.assemble import assemble
+    except ModuleNotFoundError as error:
+        raise EngineError(
+            f"the report needs {error.name}, which is not installed: pip install matplotlib"
+        ) from None
+    there = [DecadeName(approach, str(decade)) for approach, decade in similarities]
+    chosen = select(there, options.approach, options.decade)
+    notes = [
+        f"{name}: nothing is computed yet; left out"
+        for name in sorted(set(list_inputs(folder).names) - set(there))
+        if not options.approach or name.approach in options.approach
+        if not options.decade or name.decade in options.decade
+    ]
+    for note in notes:
+        progress.message(note)
+    sections, failures = _look_at(chosen, similarities, progress)
+    if not sections:
+        return 1
+    if options.titles:
+        _tell_of_titles(options.titles, titles, {film for each in sections for film in each.ids})
+    page = assemble(sections, titles, notes + failures, folder.root.resolve().name)
+    write_whole(output, page.encode())
+    print(f"{output}: {size(output.stat().st_size)}")
+    return 1 if failures else 0
+
+
+def _look_at(
+    names: Sequence[DecadeName], similarities: Similarities, progress: TerminalProgress
+) -> "tuple[list[Section], list[str]]":
+    """Read the decades; one that is damaged does not stop the others, and is told of."""
+    from engine.page.section import look
+
+    opened: dict[DecadeName, Decade] = {}
+    sections, failures = [], []
+
+    def fail(error: EngineError) -> None:
+        progress.error(str(error))
+        failures.append(masked(str(error)))
+
+    for name in names:
+        try:
+            opened[name] = similarities.decade(name.approach, name.decade)
+        except EngineError as error:
+            fail(error)
+    progress.stage("drawing", sum(films.n_pairs for films in opened.values()), 0, "pairs")
+    for at, name in enumerate(there := list(opened)):
+        progress.decade(str(name), at, len(there))
+        films = opened.pop(name)  # Of one decade at a time the vectors are held.
+        try:
+            section = look(films)
+        except EngineError as error:
+            fail(error)
+        else:
+            sections.append(section)
+            if section.distribution.per_cent < 100:
+                part = f"{section.distribution.per_cent} % of the pairs"
+                progress.message(f"{name}: {part} are computed; those are shown")
+        progress.advance("drawing", films.n_pairs)
+    progress.close()
+    return sections, failures
+
+
+def _tell_of_titles(path: Path, titles: dict[str, str], films: set[str]) -> None:
+    named = len(films & set(titles))
+    if named < len(films):
+        print(
+            f"{path}: has a title for {named:,} of {len(films):,} films; the others stand under "
+            "their ids",
+            file=sys.stderr,
+        )
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = Parser(
+        prog="python -m engine.report",
+        allow_abbrev=False,
+        description="Show the similarities in a store on one page: DATA/report.html.",
+    )
+    add = parser.add_argument
+    add(
+        "--data",
+        metavar="DIR",
+        default="data",
+        help="root of the data; the page goes into it (default: %(default)s)",
+    )
+    add("--store", metavar="PATH_OR_URL", help="the zarr store (default: DIR/similarities.zarr)")
+    add("--approach", metavar="NAME", nargs="+", help="only these (default: all)")
+    add(
+        "--decade",
+        metavar="YEAR",
+        nargs="+",
+        type=lambda year: year.removesuffix("s"),
+        help="only these (default: all)",
+    )
+    add(
+        "--titles",
+        metavar="FILE",
+        type=Path,
+        help="a JSON object, id → title, to show and search films by",
+    )
+    add(
+        "--output",
+        metavar="FILE",
+        type=Path,
+        help="where to write the page (default: DIR/report.html)",
+    )
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
