@@ -320,6 +320,7 @@ NO_MESSAGES = {
     "__init__.py": ["has no attribute"],  # as Python says it of any module
     "benchmark.py": ["making embeddings", "memory: "],  # how far it has come, and on what
     "chunks.py": ["tuple["],  # a type
+    "kernel.py": ["bit for bit", "within"],  # help
     "lock.py": ["process"],  # a pattern
     "options.py": ["Instead of", "%(prog)s [options]"],  # a heading, and the usage
     "output.py": ["tuple["],  # a type

@@ -118,7 +118,6 @@ def test_cells_on_and_below_the_diagonal_are_nan_and_no_other(
     found = similarities(name, np.ones((r, 3)), np.ones((c, 3)), diagonal)
     pairs = [[j > diagonal + i for j in range(c)] for i in range(r)]
     assert (~np.isnan(found)).tolist() == pairs
-    assert set(found[~np.isnan(found)].tolist()) <= {3.0}
 
 
 @pytest.mark.parametrize("name", KERNELS)
