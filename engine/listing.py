@@ -1,6 +1,6 @@
 """What lies in the folder of embeddings: the inputs, and what is none but may have been meant.
 
-A file that is skipped in silence looks like one that was read, so what could be an input under
+A file that is skipped silently looks like one that was read, so what could be an input under
 another name, in another place or packed is named, with the name that would be read.
 """
 

@@ -151,7 +151,7 @@ def cheap(command: str) -> str:
 
 
 def without_times(text: str) -> str:
-    """What is printed, but for the hours, and for sizes, which hang on a CPU's last digits."""
+    """What is printed, but for the hours, and for sizes, which depend on a CPU's last digits."""
     text = re.sub(r"\d \b([kMG]?B)\b", r"0 \1", text)
     text = re.sub(r"\d+\.\d( s)?$", r"0.0\1", text, flags=re.MULTILINE)
     return re.sub(r"\d\d-\d\d \d\d:\d\d", "MM-DD hh:mm", text).strip()

@@ -77,7 +77,7 @@ class Status:
     workers: int = 1
     """With so many worker processes."""
     min_similarity: float | None = None
-    """Of the run that is told."""
+    """Of the run that is described."""
 
     def __repr__(self) -> str:
         return as_text(_parts(self))
@@ -132,7 +132,7 @@ def _status_row(decade: DecadeStatus) -> tuple[str, ...]:
 
 
 def _filtered(decades: Sequence[DecadeStatus]) -> list[str]:
-    """Say which outputs hold the strong pairs alone, a line for each threshold."""
+    """Say which outputs hold only the strong pairs, a line for each threshold."""
     words = []
     thresholds = {x for decade in decades if (x := decade.min_similarity) is not None}
     for x in sorted(thresholds):

@@ -20,7 +20,7 @@ KERNELS: dict[KernelName, str] = {
 
 THREADED_ABOVE = 10_000
 """Numbers in a vector above which OpenBLAS may divide even one dot product among its threads; the
-last bits of ``a @ b`` then hang on how many there are."""
+last bits of ``a @ b`` then depend on how many there are."""
 
 
 def by_gemm(
