@@ -209,6 +209,6 @@ class Cluster:
             self.progress.message(
                 f"{self.address}: a worker computes with {there.machine} and this machine with "
                 f"{environment().machine}, which may round the last digit of a similarity "
-                "differently; "
-                "to have one kind, set OPENBLAS_CORETYPE to the oldest of them on every machine"
+                "differently; to have one kind, set OPENBLAS_CORETYPE to the oldest of them on "
+                "every machine"
             )
