@@ -304,7 +304,8 @@ def test_the_tour_names_every_file_of_the_engine() -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_every_option_that_is_named_is_one(name: str) -> None:
     help_texts = [parser().format_help()]
-    for program in ("engine/synthesize.py", "scripts/benchmark.py", "engine/plot.py"):
+    programs = ("engine/synthesize.py", "engine/plot.py", "scripts/benchmark.py")
+    for program in (*programs, "scripts/screencast.py"):
         help_texts += re.findall(r'"(--[a-z-]+)"', (ROOT / program).read_text())
     known = set(re.findall(r"--[a-z][a-z-]+", " ".join(help_texts)))
     known |= {"--nthreads", "--nworkers"}  # of Dask
