@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 
 import engine
+from engine import cli
 from engine.options import parse, parser
 
 
@@ -68,6 +69,7 @@ PLURAL = {"approach": "approaches", "decade": "decades"}
 def test_every_option_is_an_argument_of_a_run_and_of_its_status() -> None:
     assert {PLURAL.get(action.dest, action.dest) for action in OPTIONS} <= taken(engine.run)
     assert taken(engine.run) - taken(engine.status) == {"dask", "wait_for_workers", "progress"}
+    assert {"data", *cli._asked(parse([]))} == taken(engine.status)
 
 
 def test_an_option_that_verifying_does_not_take_is_refused_beside_it(
