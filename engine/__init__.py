@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING, Any
 from engine.version import __version__
 
 if TYPE_CHECKING:
-    from engine.batch.run import run
     from engine.batch.standing import DecadeStatus, Status
     from engine.batch.status import status
     from engine.batch.summary import DecadeSummary, Summary
-    from engine.batch.verify import verify
+    from engine.calls import run, verify
     from engine.errors import EngineError, NotComputedError, NotFoundError
     from engine.progress import Progress
     from engine.query.decade import Decade
@@ -53,9 +52,9 @@ _HOMES = {
     "Status": "engine.batch.standing",
     "Summary": "engine.batch.summary",
     "open": "engine.query.similarities",
-    "run": "engine.batch.run",
+    "run": "engine.calls",
     "status": "engine.batch.status",
-    "verify": "engine.batch.verify",
+    "verify": "engine.calls",
 }
 
 

@@ -66,7 +66,7 @@ def read_arguments(
     workers
         A positive integer, or ``"all"``.
     kernel
-        ``"dot"`` or ``"gemm"``.
+        One of `KERNELS`.
     normalize
         True or False, nothing that merely counts as such.
     min_similarity

@@ -9,7 +9,7 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import engine
 from engine import terminal
@@ -98,23 +98,30 @@ def _run(options: argparse.Namespace, progress: "TerminalProgress") -> int:
         return _verify(options, progress)
     summary = engine.run(
         options.data,
-        store=options.store,
-        workers=options.workers,
+        **_asked(options),
         dask=options.dask,
         wait_for_workers=options.wait_for_workers,
-        approaches=options.approach,
-        decades=options.decade,
-        kernel=options.kernel,
-        normalize=options.normalize,
-        min_similarity=options.min_similarity,
-        compute=not options.export_only,
-        export=not options.compute_only,
-        restart=options.restart,
         progress=progress,
     )
     if not options.quiet:
         _print(str(summary))
     return 0 if summary.ok else 1
+
+
+def _asked(options: argparse.Namespace) -> dict[str, Any]:
+    """What a run is asked for, and what `--status` tells of such a run."""
+    return {
+        "store": options.store,
+        "workers": options.workers,
+        "approaches": options.approach,
+        "decades": options.decade,
+        "kernel": options.kernel,
+        "normalize": options.normalize,
+        "min_similarity": options.min_similarity,
+        "compute": not options.export_only,
+        "export": not options.compute_only,
+        "restart": options.restart,
+    }
 
 
 def _print(text: str) -> None:
@@ -130,19 +137,7 @@ def _print(text: str) -> None:
 
 
 def _status(options: argparse.Namespace) -> int:
-    found = engine.status(
-        options.data,
-        store=options.store,
-        workers=options.workers,
-        approaches=options.approach,
-        decades=options.decade,
-        kernel=options.kernel,
-        normalize=options.normalize,
-        min_similarity=options.min_similarity,
-        compute=not options.export_only,
-        export=not options.compute_only,
-        restart=options.restart,
-    )
+    found = engine.status(options.data, **_asked(options))
     if options.json:
         text = json.dumps(dataclasses.asdict(found), indent=2, default=str)
     else:

@@ -1,6 +1,6 @@
 """What lies in the folder of embeddings: the inputs, and what is none but may have been meant.
 
-A file that is skipped in silence looks like one that was read, so what could be an input under
+A file that is skipped silently looks like one that was read, so what could be an input under
 another name, in another place or packed is named, with the name that would be read.
 """
 
@@ -85,10 +85,26 @@ def check_root(folder: DataFolder) -> None:
         )
 
 
-def roots_below(root: Path) -> list[Path]:
-    """The folders in a folder that are the root of some data; none where it cannot be listed."""
+def meant_root(folder: DataFolder) -> str:
+    """Ask whether another folder near this one, which has no inputs, was meant; "" if none was.
+
+    Examples
+    --------
+    >>> meant_root(DataFolder(Path(".")))  # doctest: +SKIP
+    'did you mean --data films?'
+    """
+    root = folder.root
+    if _holds_inputs(root):
+        return ""
+    near = root if root.exists() else root.parent
+    others = [near / name for name in _names(near) if _holds_inputs(near / name)]
+    others += [near] if near != root and _holds_inputs(near) else []
+    return f"did you mean --data {shown(str(others[0]), 300)}?" if others else ""
+
+
+def _names(folder: Path) -> list[str]:
     with suppress(OSError):  # Who asks has an error of its own to report.
-        return [root / entry.name for entry in _entries(root) if _holds_inputs(root / entry.name)]
+        return [entry.name for entry in _entries(folder)]
     return []
 
 

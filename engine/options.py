@@ -138,8 +138,8 @@ def parser() -> argparse.ArgumentParser:
     how.add_argument(
         "--kernel",
         choices=KERNELS,
-        help="dot: bit for bit the notebook's value; gemm: faster, within 2e-15 of it "
-        "(default: what the store has; dot for what is new)",
+        help="; ".join(f"{name}: {what}" for name, what in KERNELS.items())
+        + " (default: what the store has; dot for what is new)",
     )
     how.add_argument(
         "--normalize",

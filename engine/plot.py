@@ -17,7 +17,7 @@ from pathlib import Path
 from engine.data_folder import DataFolder, DecadeName, select
 from engine.disk import write_whole
 from engine.errors import EngineError
-from engine.listing import check_root, list_inputs
+from engine.listing import list_inputs
 from engine.options import Parser
 from engine.query.overview import mean_by_pixel, measure, order_films
 from engine.query.similarities import open as open_store
@@ -38,7 +38,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _draw_all(options: argparse.Namespace) -> int:
-    check_root(DataFolder(Path(options.data)))
     similarities = open_store(options.data, store=options.store)
     try:
         from engine.pictures import PIXELS, draw_distributions, draw_heat_map, save

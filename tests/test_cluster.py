@@ -37,7 +37,7 @@ from waiting import within
 
 from engine.errors import ClusterError
 from engine.triangle.blas import machine
-from engine.work.dask.worker import perform_for, site
+from engine.work.dask.worker import environment, perform_for
 
 pytestmark = needs("distributed")
 # Each cluster is started once, in one process of pytest-xdist.
@@ -450,7 +450,7 @@ def test_a_scheduler_without_the_engine_is_said(tmp_path: Path, data: Path) -> N
 
 
 def test_a_worker_that_came_after_the_check_does_nothing_that_it_should_not() -> None:
-    client = replace(site(), versions="engine 0.1")
+    client = replace(environment(), versions="engine 0.1")
     with pytest.raises(ClusterError, match="install the same on both"):
         perform_for(client, "not even looked at")  # type: ignore[arg-type]
 

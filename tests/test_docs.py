@@ -20,6 +20,7 @@ import pytest
 
 import engine
 from engine.options import parser
+from engine.triangle.kernel import KERNELS
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
@@ -157,7 +158,7 @@ def cheap(command: str) -> str:
 
 
 def without_times(text: str) -> str:
-    """What is printed, but for the hours, and for sizes, which hang on a CPU's last digits."""
+    """What is printed, but for the hours, and for sizes, which depend on a CPU's last digits."""
     text = re.sub(r"\d \b([kMG]?B)\b", r"0 \1", text)
     text = re.sub(r"\d+\.\d( s)?$", r"0.0\1", text, flags=re.MULTILINE)
     return re.sub(r"\d\d-\d\d \d\d:\d\d", "MM-DD hh:mm", text).strip()
@@ -311,7 +312,8 @@ def test_the_tour_names_every_file_of_the_engine() -> None:
 def test_every_option_that_is_named_is_one(name: str) -> None:
     help_texts = [parser().format_help()]
     programs = ("synthesize.py", "plot.py", "report.py")
-    for program in ("scripts/benchmark.py", *(f"engine/{name}" for name in programs)):
+    scripts = ("scripts/benchmark.py", "scripts/screencast.py")
+    for program in (*scripts, *(f"engine/{name}" for name in programs)):
         help_texts += re.findall(r'"(--[a-z-]+)"', (ROOT / program).read_text())
     known = set(re.findall(r"--[a-z][a-z-]+", " ".join(help_texts)))
     known |= {"--nthreads", "--nworkers"}  # of Dask
@@ -327,6 +329,7 @@ NO_MESSAGES = {
     "__init__.py": ["has no attribute"],  # as Python says it of any module
     "benchmark.py": ["making embeddings", "memory: "],  # how far it has come, and on what
     "chunks.py": ["tuple["],  # a type
+    "kernel.py": list(KERNELS.values()),  # help
     "lock.py": ["process"],  # a pattern
     "options.py": ["Instead of", "%(prog)s [options]"],  # a heading, and the usage
     "output.py": ["tuple["],  # a type

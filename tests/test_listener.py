@@ -24,6 +24,7 @@ def kernel_of(**config: object) -> SimpleNamespace:
 def test_there_are_bars_by_default_in_a_notebook_and_for_the_asking_elsewhere(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    assert engine.run.__name__ == "run"  # With it comes what draws bars.
     monkeypatch.setitem(sys.modules, "IPython", None)
     assert not in_notebook()
     assert type(listener(None)) is type(listener(False)) is engine.Progress

@@ -11,7 +11,7 @@ from reference import films, put
 import engine
 from engine.data_folder import DataFolder, DecadeName
 from engine.errors import EngineError
-from engine.listing import Listing, Unread, check_root, list_inputs, not_read, roots_below
+from engine.listing import Listing, Unread, check_root, list_inputs, meant_root, not_read
 
 
 def test_inputs_are_listed_by_approach_and_year(tmp_path: Path) -> None:
@@ -208,6 +208,23 @@ def test_a_file_is_no_root(there: Path) -> None:
         check_root(DataFolder(there / "x.json"))
 
 
-def test_roots_in_a_folder_are_found(there: Path) -> None:
-    assert roots_below(there) == [there / "films"]
-    assert roots_below(there / "films") == roots_below(there / "nowhere") == []
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [(".", "films"), ("nowhere", "films"), ("films/nowhere", "films"), ("films", "")],
+)
+def test_a_folder_without_inputs_is_answered_with_the_root_near_it(
+    there: Path, given: str, meant: str
+) -> None:
+    assert meant_root(DataFolder(Path(given))) == (meant and f"did you mean --data {meant}?")
+
+
+@pytest.mark.parametrize(
+    "given",
+    ["films/embeddings", "films/embeddings/genres/plots_1990s.json", "films/x", "nowhere", "."],
+)
+@pytest.mark.parametrize("ask", [engine.open, engine.status, engine.verify, engine.run])
+def test_each_call_from_python_asks_for_the_root_that_was_meant(
+    there: Path, ask: Callable[[str], object], given: str
+) -> None:
+    with pytest.raises(EngineError, match=r"did you mean --data films\?"):
+        ask(given)

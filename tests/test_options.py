@@ -1,9 +1,13 @@
 """The options: what the help shows, and what is said of words that are no options."""
 
+import inspect
 import re
+from collections.abc import Callable
 
 import pytest
 
+import engine
+from engine import cli
 from engine.options import parse, parser
 
 
@@ -50,6 +54,35 @@ def test_the_help_has_groups_and_three_examples_that_are_commands() -> None:
 
 def test_every_option_is_explained() -> None:
     assert all(action.help for action in parser()._actions)
+
+
+def taken(call: Callable[..., object]) -> set[str]:
+    return set(inspect.signature(call).parameters)
+
+
+MODES = {"compute_only", "export_only", "json", "quiet", "status", "verbose", "verify"}
+"""Options that say what else to do, or how loud; the others are arguments of a run."""
+OPTIONS = [action for action in parser()._actions if action.dest not in MODES | {"help", "version"}]
+PLURAL = {"approach": "approaches", "decade": "decades"}
+
+
+def test_every_option_is_an_argument_of_a_run_and_of_its_status() -> None:
+    assert {PLURAL.get(action.dest, action.dest) for action in OPTIONS} <= taken(engine.run)
+    assert taken(engine.run) - taken(engine.status) == {"dask", "wait_for_workers", "progress"}
+    assert {"data", *cli._asked(parse([]))} == taken(engine.status)
+
+
+def test_an_option_that_verifying_does_not_take_is_refused_beside_it(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for action in OPTIONS:
+        if PLURAL.get(action.dest, action.dest) in taken(engine.verify):
+            continue
+        value = [] if action.nargs == 0 else [*(action.choices or ["1"])][:1]
+        with pytest.raises(SystemExit) as stop:
+            parse(["--verify", action.option_strings[-1], *map(str, value)])
+        assert stop.value.code == 2, action.dest
+        assert re.search("has no effect with --verify|requires", capsys.readouterr().err)
 
 
 @pytest.mark.parametrize("door", ["similarities-engine", "run.py", "__main__.py"])

@@ -46,7 +46,7 @@ def test_finished_work_is_finished(root: Path) -> None:
     assert state.computed
     assert state.exported
     assert (state.n_pairs, state.pairs_stored, state.missing) == (N_PAIRS, N_PAIRS, ())
-    assert (state.note, state.error) == ("", "")
+    assert (state.stale, state.error) == ("", "")
 
 
 def test_to_look_changes_nothing(root: Path) -> None:
@@ -60,7 +60,7 @@ def test_a_decade_that_was_never_read_is_to_be_read(tmp_path: Path) -> None:
     put(tmp_path, "genres", "1990", films(3))
     store_of(tmp_path).create()
     state = state_of(tmp_path)
-    assert (state.record, state.note, state.error, state.n_pairs) == (None, "", "", 0)
+    assert (state.record, state.stale, state.error, state.n_pairs) == (None, "", "", 0)
 
 
 @pytest.mark.parametrize(
@@ -165,8 +165,8 @@ def test_an_input_counts_by_its_content_and_not_by_its_time_stamp(root: Path) ->
     assert path.read_bytes() != content
     state = state_of(root)
     assert state.record is None
-    assert "has changed" in state.note
-    assert str(path) in state.note
+    assert "has changed" in state.stale
+    assert str(path) in state.stale
 
 
 def test_an_input_that_is_gone_is_an_error_unless_the_store_is_enough(root: Path) -> None:
@@ -186,7 +186,7 @@ def test_damaged_metadata_of_an_array_are_to_be_written_again_and_nothing_else(
     assert state.damaged_metadata == (array,)
     assert state.computed
     assert state.exported
-    assert state.note == ""
+    assert state.stale == ""
 
 
 @pytest.mark.parametrize("file", ["zarr.json", "ids/c/0"])
@@ -202,7 +202,7 @@ def test_a_damaged_record_or_id_means_to_read_again_and_no_more(
     assert state.record is None
     assert not state.obsolete
     # Without a record nothing is known to be damaged.
-    assert "damaged" in state.note or (file, content) == ("zarr.json", None)
+    assert "damaged" in state.stale or (file, content) == ("zarr.json", None)
 
 
 def test_a_changed_input_makes_what_is_stored_obsolete(root: Path) -> None:

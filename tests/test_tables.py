@@ -91,6 +91,18 @@ def test_a_status_is_the_same_tables_for_a_notebook(data: Path, summary: Summary
     assert len(table) == 6
 
 
+def test_what_the_next_run_would_do_is_in_columns_for_a_notebook_too(tmp_path: Path) -> None:
+    put(tmp_path, "genres", "1990", films(30))
+    status = engine.status(tmp_path, workers=1)
+    *_, last = str(status).split("\n\n")
+    head, *lines = cells(last)
+    assert head == ["the next run works on 1 decade, to"]
+    assert [line[0] for line in lines] == ["read", "compute", "write", "take"]
+    read = Reader(status._repr_html_())
+    assert [[cell.strip() for cell in row] for row in read.rows[-5:]] == [head, *lines]
+    assert read.texts == []
+
+
 def test_the_command_line_tables_have_a_name_of_their_own(data: Path, summary: Summary) -> None:
     assert terminal.summary_table(summary) == str(summary)
     assert terminal.status_table(engine.status(data)) == str(engine.status(data))

@@ -247,13 +247,14 @@ def test_the_status_lists_what_the_next_run_would_do() -> None:
         workers=16,
         warning="/data: about 950 MB are needed and 120 MB are free",
     )
-    assert str(status).splitlines()[-7:] == [
+    assert str(status).splitlines()[-8:] == [
         "the next run works on 1 decade, and fails for 1 decade, to",
         "  read     1 file, 140 MB",
         "  delete   5.0 MB of the store",
         "  compute  about 19,453,203 pairs, 171 MB of store",
         "  write    about 19,453,203 pairs, 778 MB of JSON",
         "  take     about 4 min with 16 workers",
+        "",
         "/data: about 950 MB are needed and 120 MB are free",
     ]
     known = replace(

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from engine.data_folder import DataFolder, DecadeName, select
-from engine.errors import EngineError, shown
-from engine.listing import Unread, check_root, list_inputs, not_read, roots_below
+from engine.errors import EngineError
+from engine.listing import Unread, check_root, list_inputs, meant_root, not_read
 from engine.store.store import Store
 
 
@@ -59,11 +59,8 @@ def _nothing(folder: DataFolder, skipped: str) -> str:
     sentence = f"{folder.embeddings}: no embeddings were found; "
     if skipped:
         sentence += f"{skipped}; "
-    # Of a folder that is not there, those beside it.
-    others = roots_below(folder.root if folder.root.exists() else folder.root.parent)
-    if others:
-        return f"{sentence}did you mean --data {shown(str(others[0]), 300)}?"
-    return (
-        f"{sentence}they belong in {folder.embeddings}/APPROACH/plots_YEARs.json, or make some up: "
+    return sentence + (
+        meant_root(folder)
+        or f"they belong in {folder.embeddings}/APPROACH/plots_YEARs.json, or make some up: "
         f"python -m engine.synthesize --data {folder.root} --scale 0.1"
     )

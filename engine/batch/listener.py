@@ -1,8 +1,12 @@
 """Who hears of a run: bars, a listener of the caller's, or the log alone."""
 
 import sys
+from collections.abc import Callable
 
 from engine.progress import Progress
+
+bars: Callable[[], Progress] = Progress
+"""Makes what shows bars. A batch knows no terminal: `engine.calls` puts here what draws them."""
 
 
 def listener(progress: Progress | bool | None) -> Progress:
@@ -16,11 +20,8 @@ def listener(progress: Progress | bool | None) -> Progress:
     """
     if isinstance(progress, Progress):
         return progress
-    if in_notebook() if progress is None else progress:
-        from engine.terminal import TerminalProgress  # The bars take time to import.
-
-        return TerminalProgress()
-    return Progress()
+    wanted = in_notebook() if progress is None else progress
+    return bars() if wanted else Progress()
 
 
 def in_notebook() -> bool:

@@ -29,10 +29,10 @@ def lost(states: Iterable[DecadeState], store: str) -> Iterator[str]:
     """Say what does not count any more; of a store of an older format in one sentence."""
     old = [state for state in states if state.old_format]
     for state in states:
-        if state.note and state not in old[1:]:
+        if state.stale and state not in old[1:]:
             more = f" (as were {len(old) - 1} more decades)" if state in old and old[1:] else ""
             again = "it is read and computed again" if state.obsolete else "its input is read again"
-            yield f"{state.note}{more}: {again}"
+            yield f"{state.stale}{more}: {again}"
         if n := state.damaged_checksums:
             yield (
                 f"{store}: {state.name}: the checksums of {n} row-block{'s' if n > 1 else ''} are "

@@ -54,10 +54,10 @@ class DecadeState:
     """Parts whose metadata are damaged, and are to be written again."""
     damaged_checksums: int = 0
     """Row-blocks whose checksums are damaged, so that none of their chunks counts."""
-    note: str = ""
-    """What is wrong with what was stored, for a person."""
+    stale: str = ""
+    """Why what was stored does not count any more, for a person."""
     old_format: bool = False
-    """The note is that it was stored in an older format."""
+    """That is why: it was stored in an older format."""
     conflict: str = ""
     """The option that contradicts what the store has computed, and what that is."""
     error: str = ""
@@ -188,7 +188,7 @@ def _look(
         except DamagedError as error:
             state = replace(
                 state,
-                note=f"{store.location}: {name}: {error}",
+                stale=f"{store.location}: {name}: {error}",
                 old_format=isinstance(error, OldFormatError),
             )
         if record is None and not store.has_checksums(name):
@@ -202,7 +202,7 @@ def _look(
                 kernel=settings.kernel or record.kernel,
                 normalize=record.normalize if settings.normalize is None else settings.normalize,
                 obsolete=True,
-                note=f"{state.input}: has changed since it was read",
+                stale=f"{state.input}: has changed since it was read",
             )
         return _read(state, store, settings, record, proof=input_needed)
     except (InputError, StoreError) as error:
@@ -269,7 +269,7 @@ def _read(
             normalize=record.normalize if settings.normalize is None else settings.normalize,
             conflict="",
             obsolete=True,
-            note=f"{state.name}: was read for other settings",
+            stale=f"{state.name}: was read for other settings",
         )
     judged = replace(
         judged,
@@ -282,7 +282,7 @@ def _read(
         try:
             store.open(state.name, record).check_vectors()
         except DamagedError as error:
-            return replace(state, note=f"{store.location}: {state.name}: {error}")
+            return replace(state, stale=f"{store.location}: {state.name}: {error}")
     return judged
 
 
@@ -318,5 +318,5 @@ def contradiction(states: Iterable[DecadeState]) -> str:
 
 def not_computed(state: DecadeState) -> str:
     """Say why a decade cannot be exported without being computed."""
-    what = state.note or f"{state.name}: is not computed yet"
+    what = state.stale or f"{state.name}: is not computed yet"
     return f"{what}; run without --export-only"

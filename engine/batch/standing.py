@@ -77,7 +77,7 @@ class Status:
     workers: int = 1
     """With so many worker processes."""
     min_similarity: float | None = None
-    """Of the run that is told."""
+    """Of the run that is described."""
 
     def __repr__(self) -> str:
         return as_text(_parts(self))
@@ -107,7 +107,7 @@ def _parts(status: Status) -> list[Part]:
     elif all(decade.next == "nothing" for decade in status.decades):
         parts.append(f"everything {'else ' if status.errors else ''}is up to date")
     else:
-        parts.append(_next_run(status))
+        parts += [_next_run(status), status.warning]
     return parts
 
 
@@ -132,7 +132,7 @@ def _status_row(decade: DecadeStatus) -> tuple[str, ...]:
 
 
 def _filtered(decades: Sequence[DecadeStatus]) -> list[str]:
-    """Say which outputs hold the strong pairs alone, a line for each threshold."""
+    """Say which outputs hold only the strong pairs, a line for each threshold."""
     words = []
     thresholds = {x for decade in decades if (x := decade.min_similarity) is not None}
     for x in sorted(thresholds):
@@ -152,8 +152,8 @@ def _filtered(decades: Sequence[DecadeStatus]) -> list[str]:
     return words
 
 
-def _next_run(status: Status) -> str:
-    """Say what the next run would do, a line for each kind of work."""
+def _next_run(status: Status) -> Part:
+    """Say what the next run would do, a row for each kind of work."""
     todo = [decade for decade in status.decades if decade.next not in ("nothing", "fail")]
     coming = [decade.forecast for decade in todo]
     read = [each.read_bytes for each in coming if each.read_bytes]
@@ -180,8 +180,8 @@ def _next_run(status: Status) -> str:
         ),
         ("take", f"about {duration(status.seconds)} with {count(status.workers, 'worker')}"),
     ]
-    lines = [f"  {verb:<8} {what}" for verb, what in work if what]
+    rows = [(f"  {verb}", what) for verb, what in work if what]
     failing = sum(decade.next == "fail" for decade in status.decades)
     head = f"the next run works on {count(len(todo), 'decade')}"
     head += f", and fails for {count(failing, 'decade')}" if failing else ""
-    return "\n".join([f"{head}, to", *lines, *filter(None, [status.warning])] if todo else [head])
+    return Table(("", ""), rows, caption=f"{head}, to", headed=False) if todo else head

@@ -38,7 +38,7 @@ def status(
     data, store, workers, approaches, decades, kernel, normalize, min_similarity
         As for `engine.run`.
     compute, export, restart
-        As for `engine.run`: what a run with them would do is told, and not done.
+        As for `engine.run`: what a run with them would do is described, not done.
 
     Returns
     -------
@@ -154,7 +154,7 @@ def _next(state: DecadeState, steps: Steps) -> str:
 def _reason(state: DecadeState, steps: Steps, following: str) -> str:
     if following == "fail":
         return state.error or contradiction([state]) or not_computed(state)
-    return "" if steps.restart else state.note
+    return "" if steps.restart else state.stale
 
 
 def _iso(mtime_ns: int) -> str:

@@ -28,7 +28,7 @@ from engine.errors import (
 )
 from engine.legacy_json import finalize
 from engine.legacy_json.output import checksum
-from engine.listing import check_root
+from engine.listing import check_root, meant_root
 from engine.progress import Progress
 from engine.store.lock import holder
 from engine.store.record import Record
@@ -139,9 +139,10 @@ def verify(
     asked = read_arguments(approaches=approaches, decades=decades, workers=workers)
     source = Source.at(data, store)
     folder, target = source.folder, source.store
+    check_root(folder)
     if not target.exists():
-        check_root(folder)
-        raise EngineError(f"{target.location}: there is no store to verify; run the engine first")
+        todo = meant_root(folder) or "run the engine first"
+        raise EngineError(f"{target.location}: there is no store to verify; {todo}")
     progress = listener(progress)
     choice = choose(folder, target, asked.approaches, asked.decades, True)
     who = holder(target)

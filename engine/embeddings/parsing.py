@@ -3,7 +3,7 @@ r"""The text of an embeddings file: ids and a matrix, or one sentence that says 
 A decade's file is one JSON object, id -> list of numbers. In the largest the vectors take 51 MB
 and their text 140 MB, so the text is read in pieces, hashed as it passes, and parsed one film at
 a time; beside the matrix only about a megabyte is held. Everything downstream trusts what comes
-out of here, so what the notebook let through in silence (a film given two vectors, NaN) is refused.
+out of here, so what the notebook let through silently (a film given two vectors, NaN) is refused.
 
 The notebook read with ``json.load`` of a text file, ``int(key)`` and ``np.array(vector)``. Where
 both read a file, ids and numbers are equal to the last bit. Only this reader accepts:

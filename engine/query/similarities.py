@@ -42,6 +42,8 @@ def open(  # noqa: A001
 
     Raises
     ------
+    EngineError
+        When `data` is a file, or a part of the data and not its root.
     NotComputedError
         When there is no store.
     StoreError

@@ -198,7 +198,7 @@ def _deleted(path: Path) -> bool:
 def _introduce(file: FileIO) -> None:
     now = datetime.now().astimezone()
     who = f"process {os.getpid()} on {socket.gethostname()} since {now:%Y-%m-%d %H:%M:%S}"
-    with suppress(OSError):  # A full disk keeps nobody from finding that all is done.
+    with suppress(OSError):  # Even with a full disk a run can find that all is done.
         file.write(who.encode())
 
 

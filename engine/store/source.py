@@ -7,6 +7,7 @@ from pathlib import Path
 
 from engine.data_folder import DataFolder, DecadeName
 from engine.errors import DamagedError, NotComputedError, StoreError
+from engine.listing import check_root, meant_root
 from engine.store.lock import holder
 from engine.store.record import Record
 from engine.store.store import Store
@@ -92,12 +93,16 @@ def open_source(
 
     Raises
     ------
+    EngineError
+        When `data` is a file, or a part of the data and not its root.
     NotComputedError
         When there is no store.
     StoreError
         When there is something that is not a store this version can read.
     """
     source = Source.at(data, store)
+    check_root(source.folder)
     if not source.store.exists():
-        raise NotComputedError(f"{source.store.location}: there is no store yet; {source.remedy()}")
+        todo = meant_root(source.folder) or source.remedy()
+        raise NotComputedError(f"{source.store.location}: there is no store yet; {todo}")
     return source

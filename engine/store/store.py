@@ -237,16 +237,16 @@ class Store:
         self._values.delete_dir(f"{name.group}/checksums/c")
         self._values.delete_dir(f"{name.group}/similarities/c")
 
-    def note(self, name: str) -> bool:
-        """Whether there is a note that a run left for its workers."""
+    def has_marker(self, name: str) -> bool:
+        """Whether there is a marker that a run left for its workers."""
         return self._values.get(f".{name}") is not None
 
-    def write_note(self, name: str) -> None:
-        """Leave a note, a file beside the groups of which nothing but the name counts."""
+    def write_marker(self, name: str) -> None:
+        """Leave a marker, a file beside the groups of which nothing but the name counts."""
         self._values.set_many({f".{name}": np.zeros(1, np.uint8)})
 
-    def delete_notes(self, prefix: str) -> None:
-        """Delete the notes whose names begin so, also those of runs that were killed."""
+    def delete_markers(self, prefix: str) -> None:
+        """Delete the markers whose names begin so, also those of runs that were killed."""
         for key in self._values.list_dir("", hidden=True):
             if key.startswith(f".{prefix}"):
                 self._values.delete(key)

@@ -4,7 +4,7 @@
 different in the last bits.
 """
 
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,11 +12,29 @@ from numpy.typing import NDArray
 from engine.triangle.exact import Exact, by_vecdot
 
 KernelName = Literal["dot", "gemm"]
-KERNELS: tuple[KernelName, ...] = get_args(KernelName)
+KERNELS: dict[KernelName, str] = {
+    "dot": "bit for bit the notebook's value",
+    "gemm": "faster, within 2e-15 of it",
+}
+"""What each is, in words."""
 
 THREADED_ABOVE = 10_000
 """Numbers in a vector above which OpenBLAS may divide even one dot product among its threads; the
-last bits of ``a @ b`` then hang on how many there are."""
+last bits of ``a @ b`` then depend on how many there are."""
+
+
+def by_gemm(
+    rows: NDArray[np.float64],
+    columns: NDArray[np.float64],
+    diagonal: int,
+    out: NDArray[np.float64],
+) -> None:
+    """Compute all dot products, those below the diagonal too, as one matrix product."""
+    np.matmul(rows, columns.T, out=out)
+
+
+_OTHERS: dict[KernelName, Exact] = {"gemm": by_gemm}
+"""What computes a kernel that is not `dot`, in the form of what computes `dot`."""
 
 
 def similarities(
@@ -32,7 +50,7 @@ def similarities(
     Parameters
     ----------
     kernel
-        ``"dot"`` or ``"gemm"``.
+        One of `KERNELS`.
     rows
         Vectors of the row films, (r, d).
     columns
@@ -54,10 +72,8 @@ def similarities(
     values = np.empty((len(rows), len(columns))) if out is None else out
     # What leaves the range of a float is infinite or NaN, there as in the notebook.
     with np.errstate(over="ignore", under="ignore", invalid="ignore"):
-        if kernel == "dot":
-            dot(rows, columns, diagonal, values)
-        else:
-            np.matmul(rows, columns.T, out=values)
+        compute = dot if kernel == "dot" else _OTHERS[kernel]
+        compute(rows, columns, diagonal, values)
     if diagonal + len(rows) > 0:
         i, j = np.ogrid[: len(rows), : len(columns)]
         values[j <= diagonal + i] = np.nan

@@ -22,7 +22,7 @@ from engine.progress import Progress
 from engine.store.store import Store
 from engine.version import __version__
 from engine.work.dask.connection import NoWorkerError, connection, told
-from engine.work.dask.worker import Site, look, perform_for, site
+from engine.work.dask.worker import Environment, environment, look, perform_for
 from engine.work.tasks import BlockTask, Result
 
 _WORKER_SECONDS = 5.0
@@ -36,7 +36,7 @@ _WAIT_SECONDS = 0.01
 _WATCH_SECONDS = 2
 _TASKS_PER_THREAD = 4
 """Under way; some row-blocks take less time than sending one."""
-_NOTE = "seen"
+_MARKER = "seen"
 
 
 @contextmanager
@@ -82,7 +82,7 @@ class Cluster:
     progress: Progress
     alone_seconds: float
     """How long it may be without any worker while there are tasks."""
-    _mentioned: set[str] = field(default_factory=lambda: {site().machine})
+    _mentioned: set[str] = field(default_factory=lambda: {environment().machine})
 
     def perform_all(self, tasks: Iterable[BlockTask]) -> Iterator[Result]:
         """Perform tasks on the cluster, and yield each result as it comes.
@@ -108,7 +108,7 @@ class Cluster:
             while True:
                 room = _TASKS_PER_THREAD * self._n_threads() - completed.count()
                 for task in islice(waiting, max(1, room)):
-                    completed.add(self.client.submit(perform_for, site(), task, pure=False))
+                    completed.add(self.client.submit(perform_for, environment(), task, pure=False))
                 if not completed.count():
                     return
                 self._wait(completed)
@@ -146,11 +146,11 @@ class Cluster:
         ClusterError
             When one is not, or is at work on the store for an earlier run and does not end.
         """
-        note = f"{_NOTE}-{uuid4().hex}"
+        marker = f"{_MARKER}-{uuid4().hex}"
         end = time.monotonic() + _BUSY_SECONDS
-        store.write_note(note)
+        store.write_marker(marker)
         try:
-            while busy := self._look(store.location, note):
+            while busy := self._look(store.location, marker):
                 if time.monotonic() > end:
                     raise ClusterError(
                         f"{busy}: the worker is still at work on {store.location} for an earlier "
@@ -158,7 +158,7 @@ class Cluster:
                     )
                 time.sleep(_POLL_SECONDS)
         finally:
-            store.delete_notes(_NOTE)
+            store.delete_markers(_MARKER)
 
     def wait_for_worker(self, seconds: float) -> None:
         """Wait until there is a worker."""
@@ -171,7 +171,7 @@ class Cluster:
         """See to it that the scheduler is fit for a run."""
         # It takes tasks apart, for which it needs the classes they are made of.
         try:
-            difference = self.client.run_on_scheduler(site).difference(site())
+            difference = self.client.run_on_scheduler(environment).difference(environment())
         except OSError:
             raise
         except Exception as error:  # What an old or missing engine raises there is not known here.
@@ -179,10 +179,10 @@ class Cluster:
         if difference:
             raise ClusterError(f"{self.address}: the scheduler {difference}")
 
-    def _look(self, store: str, note: str) -> str:
+    def _look(self, store: str, marker: str) -> str:
         """Look from every worker; return the address of one that is busy, if any."""
         busy, unfit = "", []
-        for worker, view in self.client.run(look, store, note, on_error="return").items():
+        for worker, view in self.client.run(look, store, marker, on_error="return").items():
             if isinstance(view, Exception):  # The engine is not there, or too old to be asked.
                 unfit.append(f"cannot run the engine ({view}); install {__version__} there")
             elif view.problem:
@@ -190,10 +190,10 @@ class Cluster:
                     f"cannot use the store {store} ({view.problem}); every machine must be able "
                     "to read and write it under this very path or URL"
                 )
-            elif difference := view.site.difference(site()):
+            elif difference := view.environment.difference(environment()):
                 unfit.append(difference)
             else:
-                self._mention(view.site)
+                self._mention(view.environment)
                 busy = worker if view.at_work else busy
                 continue
             unfit[-1] = f"{worker}: the worker {unfit[-1]}"
@@ -202,12 +202,13 @@ class Cluster:
             raise ClusterError(unfit[0] + (f" (and {others} more are unfit)" if others else ""))
         return busy
 
-    def _mention(self, there: Site) -> None:
+    def _mention(self, there: Environment) -> None:
         """Say that a worker is of another CPU kind than this machine, once for each kind."""
         if there.machine not in self._mentioned:
             self._mentioned.add(there.machine)
             self.progress.message(
                 f"{self.address}: a worker computes with {there.machine} and this machine with "
-                f"{site().machine}, which may round the last digit of a similarity differently; "
-                "to have one kind, set OPENBLAS_CORETYPE to the oldest of them on every machine"
+                f"{environment().machine}, which may round the last digit of a similarity "
+                "differently; to have one kind, set OPENBLAS_CORETYPE to the oldest of them on "
+                "every machine"
             )

@@ -23,7 +23,7 @@ perform = performer()
 
 
 @dataclass(frozen=True)
-class Site:
+class Environment:
     """What a process computes with."""
 
     versions: str
@@ -31,7 +31,7 @@ class Site:
     machine: str
     """BLAS and CPU kind; another may round the last digit differently."""
 
-    def difference(self, client: "Site") -> str:
+    def difference(self, client: "Environment") -> str:
         """Say what makes this worker unfit for a client; empty when it is fit."""
         if self.versions == client.versions:
             return ""
@@ -41,7 +41,7 @@ class Site:
 
 
 @cache
-def site() -> Site:
+def environment() -> Environment:
     """Tell what this process computes with; from then on it has one BLAS thread.
 
     Where a worker runs several tasks at once, a limit that each sets and takes back would be
@@ -49,40 +49,40 @@ def site() -> Site:
     """
     threadpool_limits(1, user_api="blas")
     versions = f"engine {__version__}, numpy {np.__version__}"
-    return Site(f"{versions}, distributed {version('distributed')}", machine())
+    return Environment(f"{versions}, distributed {version('distributed')}", machine())
 
 
 @dataclass(frozen=True)
 class View:
     """What a worker sees of the run to come."""
 
-    site: Site
+    environment: Environment
     problem: str
     """What keeps it from using the store; empty when nothing does."""
     at_work: int
     """Tasks of an earlier run that it is still performing on the store."""
 
 
-def look(store: str, note: str) -> View:
-    """Look for the note that the client left in the store, and try to write there."""
-    place = Store(store)
+def look(store: str, marker: str) -> View:
+    """Look for the marker that the client left in the store, and try to write there."""
+    there = Store(store)
     try:
-        if not place.exists():
+        if not there.exists():
             problem = "it finds none there"
-        elif not place.note(note):
+        elif not there.has_marker(marker):
             problem = "it finds another store there"
         else:
-            problem, own = "", f"{note}-{uuid4().hex}"
-            place.write_note(own)
-            place.delete_notes(own)
+            problem, own = "", f"{marker}-{uuid4().hex}"
+            there.write_marker(own)
+            there.delete_markers(own)
     except OSError as error:
         problem = error.strerror or str(error)
     except StoreError as error:
         problem = str(error)
-    return View(site(), problem, _at_work[store])
+    return View(environment(), problem, _at_work[store])
 
 
-def perform_for(client: Site, task: BlockTask) -> tuple[Result, Site]:
+def perform_for(client: Environment, task: BlockTask) -> tuple[Result, Environment]:
     """Perform a task.
 
     Raises
@@ -90,10 +90,10 @@ def perform_for(client: Site, task: BlockTask) -> tuple[Result, Site]:
     ClusterError
         When this worker, which may have come after the check, is not fit for the client.
     """
-    if difference := site().difference(client):
+    if difference := environment().difference(client):
         raise ClusterError(f"a worker on {socket.gethostname()} {difference}")
     _at_work[task.store] += 1
     try:
-        return perform(task), site()
+        return perform(task), environment()
     finally:
         _at_work[task.store] -= 1
