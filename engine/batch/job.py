@@ -18,6 +18,7 @@ from engine.batch.forecast import Steps
 from engine.batch.plan import DecadeState, Settings, contradiction, look, not_computed, take
 from engine.batch.preflight import check_output, foreseen
 from engine.batch.remaining import block_tasks, input_sizes, read_task, select_task, total_seconds
+from engine.batch.replaced import OutputsBefore
 from engine.batch.summary import DecadeSummary
 from engine.data_folder import DataFolder, DecadeName
 from engine.errors import EngineError, WorkersDiedError, reason
@@ -47,6 +48,7 @@ class Job:
     """As many as the run may use; fewer after each that died."""
     progress: Progress
     summaries: dict[DecadeName, DecadeSummary]
+    before: OutputsBefore
     away: Callable[[Iterable[BlockTask]], Iterator[Result]] | None = None
     """Performs tasks on other machines, which see the store alone."""
     states: dict[DecadeName, DecadeState] = field(default_factory=dict)
@@ -105,7 +107,7 @@ class Job:
             self._judge(state)
         if self.rounds == 0:
             steps = Steps(self.compute, self.export, rule=self.settings.rule)
-            for sentence in foreseen(self.states.values(), self.store, steps):
+            for sentence in foreseen(list(self.states.values()), self.store, steps, self.before):
                 self.progress.message(sentence)
 
     def _judge(self, state: DecadeState) -> None:

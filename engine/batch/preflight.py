@@ -1,11 +1,12 @@
 """What can be known before the work starts: where it could not end."""
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from engine.batch.forecast import Forecast, Steps, forecast
 from engine.batch.plan import DecadeState
+from engine.batch.replaced import OutputsBefore
 from engine.disk import nearest, short_of_room
 from engine.errors import EngineError
 from engine.store.store import Store
@@ -57,11 +58,15 @@ def check_store(store: Store) -> None:
             )
 
 
-def foreseen(states: Iterable[DecadeState], store: Store, steps: Steps) -> Iterator[str]:
+def foreseen(
+    states: Sequence[DecadeState], store: Store, steps: Steps, before: OutputsBefore
+) -> Iterator[str]:
     """Say what is worth knowing of the outputs that a run of these steps would write."""
     coming = [(state.output, forecast(state, store, steps)) for state in states]
     if short := short_of_space(store, coming):
         yield short
+    if steps.export:
+        yield from before.replaced([state.name for state in states if not state.exported])
 
 
 def short_of_space(store: Store, coming: Iterable[tuple[Path, Forecast]]) -> str:

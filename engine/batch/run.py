@@ -13,6 +13,7 @@ from engine.batch.job import Job
 from engine.batch.listener import listener
 from engine.batch.plan import Settings
 from engine.batch.preflight import check_output, check_store
+from engine.batch.replaced import OutputsBefore
 from engine.batch.summary import DecadeSummary, Summary
 from engine.data_folder import DataFolder, DecadeName
 from engine.embeddings.reading import is_there
@@ -156,6 +157,7 @@ def run(
         for error in choice.errors:
             progress.error(error)
         names = choice.names
+        before = OutputsBefore.of(source, asked, names)
         if restart:
             names = _forget(folder, target, names, progress)
         with (
@@ -172,6 +174,7 @@ def run(
                 min(asked.workers or usable, usable),
                 progress,
                 {name: DecadeSummary(name, output=folder.output(name)) for name in names},
+                before,
                 away,
             )
             while job.round():

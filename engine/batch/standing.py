@@ -92,6 +92,8 @@ class Status:
     """Of the run that is told."""
     top_k: int | None = None
     """Of the run that is told."""
+    replaced: list[str] = field(default_factory=list)
+    """Which outputs the next run replaces by those of another rule, and how to have them back."""
 
     @property
     def rule(self) -> Rule:
@@ -203,4 +205,4 @@ def _next_run(status: Status) -> str:
     head += f", and fails for {count(failing, 'decade')}" if failing else ""
     if not todo:
         return head
-    return "\n".join(filter(None, [f"{head}, to", *lines, status.warning]))
+    return "\n".join(filter(None, [f"{head}, to", *lines, *status.replaced, status.warning]))

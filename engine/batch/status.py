@@ -10,6 +10,7 @@ from engine.batch.cost import wall_seconds, worth
 from engine.batch.forecast import Forecast, Steps, forecast
 from engine.batch.plan import DecadeState, Settings, contradiction, look, not_computed
 from engine.batch.preflight import short_of_space
+from engine.batch.replaced import OutputsBefore
 from engine.batch.standing import DecadeStatus, Status
 from engine.store.lock import holder
 from engine.store.source import Source
@@ -88,6 +89,8 @@ def status(
     usable = min(asked.workers or cpus(), cpus())
     seconds = sum(decade.forecast.seconds for decade in found)
     used = worth(usable, seconds)
+    before = OutputsBefore.of(source, asked, choice.names if there else ())
+    replaced = [decade.name for decade in found if decade.next in ("read", "compute", "export")]
     return Status(
         target.location,
         holder(target),
@@ -98,6 +101,7 @@ def status(
         warning=short_of_space(target, [(decade.output, decade.forecast) for decade in found]),
         seconds=wall_seconds(seconds, used),
         workers=used,
+        replaced=list(before.replaced(replaced)) if export else [],
         **asdict(asked.rule),
     )
 
