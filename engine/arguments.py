@@ -15,6 +15,7 @@ from typing import Any, SupportsFloat, SupportsIndex, TypeAlias, TypeVar
 
 from engine.errors import shown
 from engine.triangle.kernel import KERNELS, KernelName
+from engine.triangle.rule import EVERY_PAIR, Rule
 
 Names: TypeAlias = str | Iterable[str]
 """One name, or several."""
@@ -44,8 +45,8 @@ class Arguments:
     """None: what the store has."""
     normalize: bool | None = None
     """None: as the store has it."""
-    min_similarity: float | None = None
-    """Finite; None: every pair is exported."""
+    rule: Rule = EVERY_PAIR
+    """Which pairs are exported."""
 
 
 def read_arguments(
@@ -56,6 +57,8 @@ def read_arguments(
     kernel: str | None = None,
     normalize: bool | None = None,
     min_similarity: Number | None = None,
+    top_percent: Number | None = None,
+    top_k: Count | None = None,
 ) -> Arguments:
     """Bring arguments into one form.
 
@@ -69,8 +72,8 @@ def read_arguments(
         One of `KERNELS`.
     normalize
         True or False, nothing that merely counts as such.
-    min_similarity
-        A finite number.
+    min_similarity, top_percent, top_k
+        As for `read_rule`.
 
     Raises
     ------
@@ -83,7 +86,34 @@ def read_arguments(
         workers=_read("workers", worker_count, workers),
         kernel=_read("kernel", kernel_name, kernel),
         normalize=_read("normalize", _flag, normalize),
-        min_similarity=_read("min_similarity", number, min_similarity),
+        rule=read_rule(min_similarity, top_percent, top_k),
+    )
+
+
+def read_rule(min_similarity: object, top_percent: object, top_k: object) -> Rule:
+    """Read which pairs are wanted.
+
+    Parameters
+    ----------
+    min_similarity
+        A finite number.
+    top_percent
+        A number between 0 and 100. Neither is among them: for every pair there is no rule.
+    top_k
+        A positive integer.
+
+    Raises
+    ------
+    ValueError
+        When one is not what it should be, or more than one is given.
+    """
+    given = [value for value in (min_similarity, top_percent, top_k) if value is not None]
+    if len(given) > 1:
+        raise ValueError("of min_similarity, top_percent and top_k only one can be given")
+    return Rule(
+        _read("min_similarity", number, min_similarity),
+        _read("top_percent", percent, top_percent),
+        _read("top_k", positive, top_k),
     )
 
 

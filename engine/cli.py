@@ -118,6 +118,8 @@ def _asked(options: argparse.Namespace) -> dict[str, Any]:
         "kernel": options.kernel,
         "normalize": options.normalize,
         "min_similarity": options.min_similarity,
+        "top_percent": options.top_percent,
+        "top_k": options.top_k,
         "compute": not options.export_only,
         "export": not options.compute_only,
         "restart": options.restart,

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NoReturn, TypeVar
 
 from engine import native
-from engine.arguments import number, seconds, worker_count, year
+from engine.arguments import number, percent, positive, seconds, worker_count, year
 from engine.errors import shown
 from engine.triangle.kernel import KERNELS
 from engine.version import __version__
@@ -42,6 +42,8 @@ _MEANT = {
     "--workers": ("--jobs", "-j", "--n-jobs", "--threads", "--cpus", "--cores", "--processes"),
     "--data": ("--input", "-i", "--dir", "--folder", "--path", "--output", "-o", "--out"),
     "--min-similarity": ("--threshold", "--min", "--minimum", "--cutoff"),
+    "--top-percent": ("--percentile", "--percent", "--quantile", "--top"),
+    "--top-k": ("--k", "-k", "--neighbors", "--neighbours", "--nearest"),
     "--decade": ("--year", "--years", "--decades"),
     "--approach": ("--name", "--model", "--approaches"),
     "--compute-only": ("--no-export", "--no-json"),
@@ -94,11 +96,24 @@ def parser() -> argparse.ArgumentParser:
         type=_typed(year),
         help="only these; may be repeated (default: every plots_YEARs.json there)",
     )
-    what.add_argument(
+    rule = what.add_mutually_exclusive_group()
+    rule.add_argument(
         "--min-similarity",
         metavar="X",
         type=_typed(number),
         help="export only the pairs at or above X (default: every pair)",
+    )
+    rule.add_argument(
+        "--top-percent",
+        metavar="P",
+        type=_typed(percent),
+        help="export only the strongest P per cent of each decade (default: every pair)",
+    )
+    rule.add_argument(
+        "--top-k",
+        metavar="K",
+        type=_typed(positive),
+        help="export only the pairs among the K best of either film (default: every pair)",
     )
     what.add_argument(
         "--restart",
@@ -195,11 +210,12 @@ def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
     return options
 
 
+_RULE = ("min_similarity", "top_percent", "top_k")
 _INEFFECTIVE = {
     "status": ("verify", "dask", "wait_for_workers"),
-    "verify": ("dask", "wait_for_workers", "kernel", "normalize", "min_similarity", "restart"),
+    "verify": ("dask", "wait_for_workers", "kernel", "normalize", *_RULE, "restart"),
     "export_only": ("dask", "wait_for_workers", "restart"),
-    "compute_only": ("min_similarity",),
+    "compute_only": _RULE,
 }
 """What would have no effect beside each of these."""
 

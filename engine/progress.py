@@ -20,7 +20,7 @@ class Progress:
         Parameters
         ----------
         name
-            ``"reading"``, ``"computing"`` or ``"exporting"``.
+            ``"reading"``, ``"computing"``, ``"selecting"`` or ``"exporting"``.
         total, done
             Amount of work in `unit`, and how much of it was done before.
         unit

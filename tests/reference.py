@@ -6,6 +6,7 @@ Every expected value of these tests comes from here or from Python itself, never
 import io
 import itertools
 import json
+import math
 import os
 import stat
 from collections.abc import Mapping, Sequence
@@ -27,8 +28,8 @@ def film_id(key: str) -> str:
         return key
 
 
-def notebook(path: Path, min_similarity: float | None = None) -> bytes:
-    """The output of one decade, as the notebook wrote it from the file of its embeddings."""
+def notebook(path: Path, min_similarity: float | None = None, **rule: float) -> bytes:
+    """The output of one decade, as the notebook wrote it, or what a rule keeps of it."""
     with open(path, encoding="utf-8") as file:
         embeddings = {film_id(key): np.array(vector) for key, vector in json.load(file).items()}
     similarities = {}
@@ -37,9 +38,36 @@ def notebook(path: Path, min_similarity: float | None = None) -> bytes:
             similarities[f"{a}-{b}"] = embeddings[a] @ embeddings[b]
     if min_similarity is not None:
         similarities = {pair: x for pair, x in similarities.items() if x >= min_similarity}
+    if "top_percent" in rule:
+        similarities = strongest(similarities, rule["top_percent"])
+    if "top_k" in rule:
+        similarities = among_best(similarities, list(embeddings), int(rule["top_k"]))
     outfile = io.StringIO()
     json.dump(similarities, outfile)
     return outfile.getvalue().encode("ascii")
+
+
+def strongest(similarities: dict[str, float], per_cent: float) -> dict[str, float]:
+    """The pairs above the percentile that numpy finds among all numbers."""
+    numbers = [x for x in similarities.values() if not math.isnan(x)]
+    with np.errstate(all="ignore"):
+        threshold = np.quantile(numbers, (100 - per_cent) / 100) if numbers else math.nan
+    return {pair: x for pair, x in similarities.items() if x > threshold}
+
+
+def among_best(similarities: dict[str, float], ids: list[str], k: int) -> dict[str, float]:
+    """The pairs among the k best of either film, by sorting those of each; ties by file order."""
+    kept = set()
+    for film in ids:
+        own = []
+        for other in ids:
+            pair = next(
+                (p for p in (f"{film}-{other}", f"{other}-{film}") if p in similarities), ""
+            )
+            if pair and not math.isnan(similarities[pair]):
+                own.append(pair)
+        kept.update(sorted(own, key=lambda pair: -similarities[pair])[:k])
+    return {pair: x for pair, x in similarities.items() if pair in kept}
 
 
 def films(n: int, d: int = 2, seed: int = 0) -> dict[str, list[float]]:
@@ -70,11 +98,11 @@ def output_path(root: Path, approach: str, decade: str) -> Path:
     return root / "similarities" / approach / f"similarities_{decade}s.json"
 
 
-def expected(root: Path, min_similarity: float | None = None) -> dict[str, bytes]:
+def expected(root: Path, min_similarity: float | None = None, **rule: float) -> dict[str, bytes]:
     """What the output folder must hold, judged by the inputs."""
     return {
         f"{path.parent.name}/{path.name.replace('plots', 'similarities')}": notebook(
-            path, min_similarity
+            path, min_similarity, **rule
         )
         for path in (root / "embeddings").glob("*/plots_*s.json")
     }

@@ -13,6 +13,7 @@ from reference import films, outputs, put, stamps
 
 import engine
 from engine.arguments import Arguments, read_arguments
+from engine.triangle.rule import EVERY_PAIR, Rule
 
 FUNCTIONS: list[Callable[..., object]] = [engine.run, engine.status, engine.verify]
 
@@ -25,7 +26,7 @@ def root(tmp_path: Path) -> Path:
 
 
 def test_what_is_left_out_is_for_others_to_fill_in() -> None:
-    assert read_arguments() == Arguments(None, None, None, None, None, None)
+    assert read_arguments() == Arguments(None, None, None, None, None, EVERY_PAIR)
 
 
 @pytest.mark.parametrize(
@@ -74,14 +75,36 @@ def test_all_workers_are_what_is_usual() -> None:
     "number", [0.5, "0.5", "5e-1", np.float64(0.5), np.float32(0.5), np.array(0.5), Fraction(1, 2)]
 )
 def test_min_similarity_is_a_number_or_its_text(number: Any) -> None:
-    found = read_arguments(min_similarity=number).min_similarity
+    found = read_arguments(min_similarity=number).rule.min_similarity
     assert (found, type(found)) == (0.5, float)
 
 
 def test_a_min_similarity_of_zero_has_no_sign() -> None:
-    (found,) = {read_arguments(min_similarity=zero).min_similarity for zero in (0, 0.0, -0.0)}
+    (found,) = {read_arguments(min_similarity=zero).rule.min_similarity for zero in (0, 0.0, -0.0)}
     assert found is not None
     assert math.copysign(1, found) == 1
+
+
+@pytest.mark.parametrize("number", [25, "25", "2.5e1", 25.0, np.int64(25), Fraction(25)])
+def test_top_percent_is_a_number_or_its_text(number: Any) -> None:
+    found = read_arguments(top_percent=number).rule
+    assert found == Rule(top_percent=25.0)
+    assert type(found.top_percent) is float
+
+
+@pytest.mark.parametrize("number", [10, "10", np.int64(10), np.array(10)])
+def test_top_k_is_a_whole_number_or_its_text(number: Any) -> None:
+    found = read_arguments(top_k=number).rule
+    assert found == Rule(top_k=10)
+    assert type(found.top_k) is int
+
+
+@pytest.mark.parametrize(
+    "rules", [{"min_similarity": 0, "top_k": 1}, {"min_similarity": 0.5, "top_percent": 25}]
+)
+def test_of_the_rules_for_pairs_only_one_can_be_given(rules: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="only one can be given"):
+        read_arguments(**rules)
 
 
 @pytest.mark.parametrize("flag", [True, False])
@@ -104,6 +127,14 @@ WRONG: dict[str, list[Any]] = {
     "min_similarity": [
         *(math.nan, np.float64("nan"), "nan", math.inf, "inf", -math.inf, "1e999", 10**400),
         *("high", "", True, np.bool_(0), [0.5], 1j, b"0.5", np.array([0.5])),
+    ],
+    "top_percent": [
+        *(0, 100, -0.0, "0", "100", -25, 1000, 1e-400, math.nan, "nan", math.inf, 10**400),
+        *("25%", "half", "", True, np.bool_(1), [25], 1j, b"25", np.array([25])),
+    ],
+    "top_k": [
+        *(0, -1, "0", "-1", "ten", "", "4.0", "1_0", "all", 4.0, 1.5, -(10**400)),
+        *(True, np.bool_(True), math.nan, math.inf, [4], b"4", np.array([4]), np.array(4.0)),
     ],
     "kernel": ["cosine", "", "DOT", 0, True, ["dot"], b"dot"],
     "normalize": [0, 1, "yes", "", 1.0, [True]],

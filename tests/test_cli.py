@@ -133,6 +133,14 @@ def test_no_input_exits_1_and_names_the_command_that_makes_some(
         ["--decade", "nineties"],
         ["--min-similarity", "high"],
         ["--min-similarity", "nan"],
+        ["--top-percent", "0"],
+        ["--top-percent", "100"],
+        ["--top-percent", "25%"],
+        ["--top-percent", "-5"],
+        ["--top-k", "0"],
+        ["--top-k", "2.5"],
+        ["--top-k", "2", "--min-similarity", "0.5"],
+        ["--top-k", "2", "--top-percent", "5"],
         ["--compute-only", "--export-only"],
         ["--compute-only", "--verify"],
         ["--quiet", "--verbose"],
@@ -209,9 +217,13 @@ def test_an_interruption_is_one_sentence_that_says_how_to_go_on(number: int) -> 
         "--verify --kernel gemm",
         "--verify --normalize",
         "--verify --min-similarity 0.5",
+        "--verify --top-percent 5",
+        "--verify --top-k 5",
         "--export-only --dask tcp://here:8786",
         "--export-only --restart",
         "--compute-only --min-similarity 0.5",
+        "--compute-only --top-percent 5",
+        "--compute-only --top-k 5",
     ],
 )
 def test_an_option_that_would_have_no_effect_is_refused(
@@ -296,6 +308,23 @@ def test_kernel_normalize_and_min_similarity_reach_the_run(command: Command, roo
     assert command("--data", root, *options)[0] == 0
     found = engine.status(root, kernel="gemm", normalize=True, min_similarity=0.25)
     assert [decade.next for decade in found.decades] == ["nothing"] * 3
+
+
+@pytest.mark.parametrize(
+    ("options", "rule"),
+    [(["--top-percent", "25"], {"top_percent": 25}), (["--top-k", "2"], {"top_k": 2})],
+    ids=str,
+)
+def test_a_rule_for_pairs_reaches_the_run_and_the_status(
+    command: Command, root: Path, options: list[str], rule: dict[str, float]
+) -> None:
+    status, out, err = command("--data", root, *options)
+    assert (status, err) == (0, "")
+    assert outputs(root) == expected(root, **rule)
+    assert re.search(r" of JSON \((the strongest 25 %|pairs among the 2 best) of .*\) → ", out)
+    told = command("--data", root, "--status", *options)[1]
+    assert f"3 decades exported with {' '.join(options)}: " in told
+    assert "everything is up to date" in told
 
 
 def test_compute_only_and_export_only_are_the_two_halves(command: Command, root: Path) -> None:

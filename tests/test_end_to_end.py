@@ -296,6 +296,15 @@ def copy(source: Path, root: Path) -> Path:
     return root
 
 
+@pytest.mark.parametrize("rule", [{"top_percent": 25}, {"top_k": 5}], ids=str)
+@pytest.mark.usefixtures("eager_workers")
+def test_workers_select_the_same_pairs(
+    by_workers: Path, tmp_path: Path, rule: dict[str, int]
+) -> None:
+    finish(copy(by_workers, tmp_path), workers=4, **rule)
+    assert outputs(tmp_path) == expected(tmp_path, **rule)
+
+
 @pytest.mark.parametrize("workers", [2, 4])
 @pytest.mark.usefixtures("eager_workers")
 def test_dot_gives_the_notebook_s_bytes_with_any_number_of_workers(

@@ -61,6 +61,21 @@ def test_the_status_says_what_the_run_then_does(
     assert grown == pytest.approx(after - before, rel=0.02, abs=60_000)  # Records and checksums.
 
 
+def test_of_the_strong_pairs_it_is_said_how_many_there_may_be(tmp_path: Path) -> None:
+    put(tmp_path, "genres", "1990", films(200, 12))
+    rules: list[tuple[dict[str, Any], float]] = [({"top_percent": 25}, 0.9), ({"top_k": 3}, 0.5)]
+    for rule, least in rules:
+        (told,) = engine.status(tmp_path, **rule).decades
+        (done,) = engine.run(tmp_path, workers=1, **rule).decades
+        assert done.output_bytes is not None
+        for most, found in (
+            (told.forecast.pairs_to_export, done.pairs_exported),
+            (told.forecast.output_bytes, done.output_bytes),
+        ):
+            assert least * most <= found * 1.1
+            assert found <= most * 1.1
+
+
 @pytest.mark.parametrize("head", [b"", b"{}", b'{"7": [', b"[]" * 2**18, b"\0"])
 def test_a_file_that_tells_nothing_is_no_reason_to_stop(tmp_path: Path, head: bytes) -> None:
     put(tmp_path, "genres", "1990", {}).write_bytes(head)

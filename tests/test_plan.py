@@ -10,6 +10,7 @@ import engine
 from engine.batch.plan import DecadeState, Settings, contradiction, look
 from engine.data_folder import DataFolder, DecadeName
 from engine.store.store import Store
+from engine.triangle.rule import Rule
 
 NAME = DecadeName("genres", "1990")
 N_PAIRS = 300 * 299 // 2
@@ -52,7 +53,7 @@ def test_finished_work_is_finished(root: Path) -> None:
 def test_to_look_changes_nothing(root: Path) -> None:
     before = stamps(root)
     state_of(root)
-    state_of(root, Settings("gemm", True, 0.5))
+    state_of(root, Settings("gemm", True, Rule(0.5)))
     assert stamps(root) == before
 
 
@@ -101,7 +102,7 @@ def test_an_output_that_is_gone_cut_or_newer_does_not_count(root: Path) -> None:
 
 
 def test_an_output_of_other_pairs_does_not_count(root: Path) -> None:
-    state = state_of(root, Settings(min_similarity=0.5))
+    state = state_of(root, Settings(rule=Rule(0.5)))
     assert state.computed
     assert not state.exported
 

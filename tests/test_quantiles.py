@@ -28,6 +28,17 @@ def test_quantiles_are_numpys_to_the_bit(few: int, numbers: NDArray[np.float64])
         assert quantiles(in_pieces(numbers), PARTS) == np.quantile(numbers, PARTS).tolist()
 
 
+@given(
+    arrays(np.float64, st.integers(1, 9), elements=st.sampled_from([-np.inf, -1.0, 2.0, np.inf]))
+)
+def test_beside_infinity_there_is_no_quantile_where_numpy_has_none(
+    numbers: NDArray[np.float64],
+) -> None:
+    with np.errstate(invalid="ignore"):
+        expected = np.quantile(numbers, PARTS)
+    np.testing.assert_array_equal(quantiles(in_pieces(numbers), PARTS), expected)
+
+
 def test_two_readings_are_enough_for_similarities_and_four_for_all_that_there_is() -> None:
     random = np.random.default_rng(0)
     spread = random.normal(0.8, 0.03, 2**22)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from engine.errors import DamagedError, OldFormatError
 from engine.store.record import Export, Record, parse_record
+from engine.triangle.rule import EVERY_PAIR, Rule
 
 RECORD = Record(
     group="genres/1990",
@@ -42,7 +43,7 @@ RECORD = Record(
 def test_whatever_may_change_a_value_changes_the_identity(change: dict[str, object]) -> None:
     changed = dataclasses.replace(RECORD, **change)  # type: ignore[arg-type]
     assert changed.identity != RECORD.identity
-    assert changed.output_identity(None) != RECORD.output_identity(None)
+    assert changed.output_identity(EVERY_PAIR) != RECORD.output_identity(EVERY_PAIR)
 
 
 @pytest.mark.parametrize(
@@ -50,7 +51,7 @@ def test_whatever_may_change_a_value_changes_the_identity(change: dict[str, obje
     [
         {"machine": "openblas 0.3 Zen"},
         {"begun": "2024-01-01T00:00:01+00:00"},
-        {"export": Export(1, 2, 0.5, 3)},
+        {"export": Export(1, 2, Rule(0.5), 3)},
     ],
 )
 def test_the_input_read_again_elsewhere_and_its_output_change_no_identity(
@@ -58,19 +59,38 @@ def test_the_input_read_again_elsewhere_and_its_output_change_no_identity(
 ) -> None:
     changed = dataclasses.replace(RECORD, **change)  # type: ignore[arg-type]
     assert changed.identity == RECORD.identity
-    assert changed.output_identity(0.5) == RECORD.output_identity(0.5)
+    assert changed.output_identity(Rule(0.5)) == RECORD.output_identity(Rule(0.5))
 
 
-@example([None, math.inf])
-@example([math.inf, -math.inf])
-@given(st.lists(st.none() | st.floats(-2, 2), min_size=2, max_size=2, unique_by=str))
-def test_each_min_similarity_is_another_output(two: list[float | None]) -> None:
+rules = (
+    st.just(EVERY_PAIR)
+    | st.floats(-2, 2).map(Rule)
+    | st.floats(0, 100, exclude_min=True).map(lambda p: Rule(top_percent=p))
+    | st.integers(1, 9).map(lambda k: Rule(top_k=k))
+)
+
+
+@example([EVERY_PAIR, Rule(math.inf)])
+@example([Rule(math.inf), Rule(-math.inf)])
+@example([Rule(5.0), Rule(top_percent=5.0)])
+@example([Rule(top_percent=5.0), Rule(top_k=5)])
+@given(st.lists(rules, min_size=2, max_size=2, unique_by=repr))
+def test_each_rule_makes_another_output(two: list[Rule]) -> None:
     if two[0] != two[1]:
         assert RECORD.output_identity(two[0]) != RECORD.output_identity(two[1])
 
 
+def test_a_similarity_and_every_pair_make_the_outputs_that_they_made_in_version_1_0() -> None:
+    def identity(min_similarity: str) -> str:
+        content = {"min_similarity": min_similarity, "values": RECORD.identity}
+        return hashlib.sha256(json.dumps(content, separators=(",", ":")).encode()).hexdigest()
+
+    assert RECORD.output_identity(EVERY_PAIR) == identity("None")
+    assert RECORD.output_identity(Rule(0.5)) == identity("0.5")
+
+
 def test_an_identity_is_64_hexadecimal_digits() -> None:
-    for identity in (RECORD.identity, RECORD.output_identity(0.25)):
+    for identity in (RECORD.identity, RECORD.output_identity(Rule(top_percent=25))):
         assert len(identity) == 64
         assert int(identity, 16)
 
@@ -83,16 +103,61 @@ def sealed(content: object) -> bytes:
     return json.dumps(document, indent=2).encode()
 
 
-@pytest.mark.parametrize("export", [None, Export(1, 2**62 + 1, 0.5, 3), Export(1, 2, None, 3)])
-def test_a_record_comes_back_as_it_was_written(export: Export | None) -> None:
+@pytest.mark.parametrize(
+    ("export", "written"),
+    [
+        (None, None),
+        (
+            Export(1, 2**62 + 1, Rule(0.5), 3),
+            {"size": 1, "mtime_ns": 2**62 + 1, "min_similarity": 0.5, "n_pairs": 3},
+        ),
+        (
+            Export(1, 2, EVERY_PAIR, 3),
+            {"size": 1, "mtime_ns": 2, "min_similarity": None, "n_pairs": 3},
+        ),
+        (
+            Export(1, 2, Rule(top_percent=25.0), 3),
+            {"size": 1, "mtime_ns": 2, "min_similarity": None, "n_pairs": 3, "top_percent": 25.0},
+        ),
+        (
+            Export(1, 2, Rule(top_k=10), 3),
+            {"size": 1, "mtime_ns": 2, "min_similarity": None, "n_pairs": 3, "top_k": 10},
+        ),
+    ],
+)
+def test_a_record_comes_back_as_it_was_written(export: Export | None, written: object) -> None:
     record = dataclasses.replace(RECORD, export=export)
-    assert record.metadata() == sealed(dataclasses.asdict(record))
+    assert record.metadata() == sealed({**dataclasses.asdict(record), "export": written})
     assert parse_record(record.metadata(), "genres/1990") == record
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"top_percent": None},
+        {"top_percent": 25},
+        {"top_percent": "25"},
+        {"top_k": 10.0},
+        {"top_k": True},
+        {"min_similarity": 1},
+        {"rule": None},
+        {"top_n": 5},
+    ],
+    ids=str,
+)
+def test_a_rule_of_another_kind_is_damage_though_its_digest_is_right(
+    change: dict[str, object],
+) -> None:
+    export = {"size": 1, "mtime_ns": 2, "min_similarity": None, "n_pairs": 3}
+    content = dataclasses.asdict(RECORD)
+    assert parse_record(sealed({**content, "export": export}), "genres/1990").export
+    with pytest.raises(DamagedError):
+        parse_record(sealed({**content, "export": {**export, **change}}), "genres/1990")
 
 
 @given(st.data())
 def test_any_other_byte_in_a_record_is_damage(data: st.DataObject) -> None:
-    content = bytearray(dataclasses.replace(RECORD, export=Export(1, 2, 0.5, 3)).metadata())
+    content = bytearray(dataclasses.replace(RECORD, export=Export(1, 2, Rule(0.5), 3)).metadata())
     at = data.draw(st.integers(0, len(content) - 1))
     content[at] ^= data.draw(st.integers(1, 255))
     with pytest.raises(DamagedError):

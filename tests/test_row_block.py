@@ -16,6 +16,7 @@ from engine.errors import EngineError
 from engine.store.arrays import StoredDecade
 from engine.store.store import Store
 from engine.triangle.blocks import Chunk
+from engine.triangle.selection import AtLeast
 from engine.work.row_block import Films, Opened, block_text, cells, store_computed
 
 NAME = DecadeName("genres", "1990")
@@ -147,7 +148,7 @@ def test_the_text_of_a_row_block_is_that_of_its_pairs(decade: Films) -> None:
     vectors = np.array(list(films(N, 3).values()))
     for index, (first, last) in enumerate([(0, 256), (256, N)]):
         found = cells(decade.stored, index, fresh=False, compute=False)
-        text = block_text(decade, found, 0.5)
+        text = block_text(decade, found, AtLeast(0.5))
         pieces = b"".join(map(bytes, text.pieces()))
         wanted = {
             f"{ids[i]}-{ids[j]}": float(vectors[i] @ vectors[j])

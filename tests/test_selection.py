@@ -3,6 +3,7 @@
 import itertools
 import math
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
+from engine.triangle import selection as module
 from engine.triangle.selection import AtLeast, Rows, Selection, above, among_best, nearest
 
 # Few different numbers, so that there are ties, and some that are no numbers.
@@ -62,7 +64,34 @@ def test_a_pair_is_kept_when_it_is_among_the_best_of_either_film(
     n = len(matrix)
     of = [best(matrix, film, k) for film in range(n)]
     wanted = [(i, j) for i, j in itertools.combinations(range(n), 2) if j in of[i] or i in of[j]]
-    assert kept(among_best(rows(matrix, height), n, k), matrix, height) == wanted
+    assert kept(among_best(lambda: rows(matrix, height), n, k), matrix, height) == wanted
+
+
+@given(matrix=matrices, height=st.integers(1, 5), k=st.integers(1, 13), held=st.integers(1, 30))
+def test_the_best_are_the_same_when_only_those_of_a_few_films_are_held_at_once(
+    matrix: NDArray[np.float64], height: int, k: int, held: int
+) -> None:
+    n = len(matrix)
+    whole = among_best(lambda: rows(matrix, height), n, k)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "_HELD", held)
+        by_parts = among_best(lambda: rows(matrix, height), n, k)
+    assert kept(by_parts, matrix, height) == kept(whole, matrix, height)
+
+
+def test_no_more_of_the_best_are_held_than_may_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_HELD", 40)
+    sizes: list[int] = []
+
+    def counted(*arguments: Any) -> Any:
+        found = nearest(*arguments)
+        sizes.append(found[0].size)
+        return found
+
+    monkeypatch.setattr(module, "nearest", counted)
+    matrix = np.random.default_rng(0).random((30, 30))
+    among_best(lambda: rows(matrix, 4), 30, 7)
+    assert sizes == [35] * 6
 
 
 @given(matrix=matrices, height=st.integers(1, 5), threshold=st.sampled_from([-0.5, 0.0, 0.25, 2.0]))

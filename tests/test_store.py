@@ -26,6 +26,7 @@ from engine.errors import DamagedError, StoreError
 from engine.store.arrays import StoredDecade
 from engine.store.record import FORMAT, Export
 from engine.store.store import Store
+from engine.triangle.rule import Rule
 
 NAME = DecadeName("genres", "1990")
 OTHER = DecadeName("genres", "2000")
@@ -266,7 +267,7 @@ def test_the_record_comes_back_as_it_was_written(store: Store) -> None:
     record = store.record(NAME)
     assert record is not None
     assert (record.n_films, record.n_dimensions) == (300, 5)
-    export = Export(size=10, mtime_ns=2**62 + 1, min_similarity=0.1, n_pairs=7)
+    export = Export(size=10, mtime_ns=2**62 + 1, rule=Rule(0.1), n_pairs=7)
     changed = dataclasses.replace(record, export=export)
     store.write_record(NAME, changed)
     assert Store(store.location).record(NAME) == changed

@@ -20,6 +20,8 @@ from engine.legacy_json.output import PartialOutput
 from engine.store.arrays import StoredDecade
 from engine.store.store import Store
 from engine.triangle.blas import machine
+from engine.triangle.rule import EVERY_PAIR
+from engine.triangle.selection import Every
 from engine.work.tasks import BlockTask, ReadTask, perform
 
 NAME = DecadeName("genres", "1990")
@@ -41,7 +43,7 @@ def block_tasks(
     assert record is not None
     Store(task.store).write_record(NAME, record)
     final = root / "x.json"
-    partial = PartialOutput(final, record.output_identity(None), record.grid.n_row_blocks)
+    partial = PartialOutput(final, record.output_identity(EVERY_PAIR), record.grid.n_row_blocks)
     partial.prepare()
     return [
         BlockTask(
@@ -55,7 +57,7 @@ def block_tasks(
                 "compute": True,
                 "output": partial if output else None,
                 "placed": False,
-                "min_similarity": None,
+                "selection": Every(),
                 **changes,
             }
         )

@@ -163,6 +163,12 @@ def test_a_min_similarity_is_named() -> None:
     assert "≥" not in str(Summary([LARGEST], 1.0))
 
 
+def test_the_strongest_and_the_best_are_named() -> None:
+    strongest, best = Summary([LARGEST], 1.0, top_percent=0.5), Summary([LARGEST], 1.0, top_k=10)
+    assert "of JSON (the strongest 0.5 % of the pairs) → " in str(strongest)
+    assert "of JSON (pairs among the 10 best of either film) → " in str(best)
+
+
 @pytest.mark.parametrize("resumed", [0.0, 0.02, 0.4, 0.486, 0.52, 1.0])
 @pytest.mark.parametrize("min_similarity", [None, 0.25])
 def test_the_table_of_the_real_films_fits_80_columns(

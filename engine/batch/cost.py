@@ -11,10 +11,17 @@ _STORE_SECONDS = 20e-9
 _SECONDS_PER_NUMBER = 0.05e-9
 _EXPORT_SECONDS = 70e-9
 """To export a pair, or to verify it."""
+_SELECT_SECONDS = 30e-9
+"""To find out of a pair whether it is to be exported, where all pairs are compared."""
 
 
 def cpu_seconds(
-    *, n_bytes: int = 0, n_computed: int = 0, n_dimensions: int = 0, n_exported: int = 0
+    *,
+    n_bytes: int = 0,
+    n_computed: int = 0,
+    n_dimensions: int = 0,
+    n_selected: int = 0,
+    n_exported: int = 0,
 ) -> float:
     """Estimate the CPU time of a job.
 
@@ -22,12 +29,13 @@ def cpu_seconds(
     ----------
     n_bytes
         Of inputs, to be read.
-    n_computed, n_exported
-        Pairs to be computed and stored, and to be exported.
+    n_computed, n_selected, n_exported
+        Pairs to be computed and stored, to be compared with each other, and to be exported.
     n_dimensions
         Numbers of a film.
     """
     seconds = n_bytes * _SECONDS_PER_BYTE + n_exported * _EXPORT_SECONDS
+    seconds += n_selected * _SELECT_SECONDS
     return seconds + n_computed * (_STORE_SECONDS + _SECONDS_PER_NUMBER * n_dimensions)
 
 

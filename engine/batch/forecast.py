@@ -10,8 +10,9 @@ from engine.batch.plan import DecadeState
 from engine.embeddings.reading import estimate
 from engine.store.store import Store
 from engine.triangle.blocks import CHUNK_CELLS, Grid
+from engine.triangle.rule import EVERY_PAIR, Rule
 
-_BYTES_PER_PAIR = 40
+BYTES_PER_PAIR = 40
 """Of JSON, with ids of up to eight digits."""
 
 
@@ -22,6 +23,8 @@ class Steps:
     compute: bool = True
     export: bool = True
     restart: bool = False
+    rule: Rule = EVERY_PAIR
+    """Which pairs are exported."""
 
 
 @dataclass(frozen=True)
@@ -32,10 +35,11 @@ class Forecast:
     """Of the input, which is read (again)."""
     pairs_to_compute: int = 0
     pairs_to_export: int = 0
+    """At most: how many are at or above a similarity is not known."""
     store_bytes: int = 0
     """That the store grows by."""
     output_bytes: int = 0
-    """Of the JSON, if every pair is in it."""
+    """Of the JSON, with all those pairs."""
     deleted_bytes: int = 0
     """Of the store, which do not count any more; 0 where they cannot be counted, behind a URL."""
     seconds: float = 0.0
@@ -62,11 +66,13 @@ def forecast(state: DecadeState, store: Store, steps: Steps) -> Forecast:
         stored, n_chunks = 0, grid.n_chunks
         vector_bytes = 8 * n_films * n_dimensions
     to_compute = grid.n_pairs - stored if steps.compute else 0
-    to_export = 0 if not steps.export or (record and state.exported) else grid.n_pairs
+    exports = steps.export and not (record and state.exported)
+    to_export = steps.rule.most(grid.n_films) if exports else 0
     seconds = cpu_seconds(
         n_bytes=read_bytes,
         n_computed=to_compute,
         n_dimensions=n_dimensions,
+        n_selected=grid.n_pairs if exports and steps.rule.relative else 0,
         n_exported=to_export,
     )
     return Forecast(
@@ -74,7 +80,7 @@ def forecast(state: DecadeState, store: Store, steps: Steps) -> Forecast:
         pairs_to_compute=to_compute,
         pairs_to_export=to_export,
         store_bytes=8 * n_chunks * CHUNK_CELLS + vector_bytes if steps.compute else 0,
-        output_bytes=to_export * _BYTES_PER_PAIR,
+        output_bytes=to_export * BYTES_PER_PAIR,
         deleted_bytes=deleted,
         seconds=seconds,
     )

@@ -5,15 +5,20 @@ what is missing; when something was lost on the way (a worker was killed, a stor
 damaged), the next round looks again.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 
+import numpy as np
+
 from engine.batch import notices
 from engine.batch.cost import cpu_seconds, worth
-from engine.batch.forecast import Steps, forecast
+from engine.batch.forecast import Steps
 from engine.batch.plan import DecadeState, Settings, contradiction, look, not_computed, take
-from engine.batch.preflight import check_output, short_of_space
+from engine.batch.preflight import check_output, foreseen
+from engine.batch.remaining import block_tasks, input_sizes, read_task, select_task, total_seconds
+from engine.batch.replaced import OutputsBefore
 from engine.batch.summary import DecadeSummary
 from engine.data_folder import DataFolder, DecadeName
 from engine.errors import EngineError, WorkersDiedError, reason
@@ -21,8 +26,9 @@ from engine.legacy_json.finalize import finalize
 from engine.progress import Progress
 from engine.store.record import Record
 from engine.store.store import Store
+from engine.triangle.selection import Selection
 from engine.work.pool import WorkerDiedError, Workers
-from engine.work.tasks import BlockTask, ReadTask, Result, performer
+from engine.work.tasks import BlockTask, Result, SelectTask, performer
 
 _MOST_DEATHS = 3
 _MOST_REREADS = 2
@@ -42,6 +48,7 @@ class Job:
     """As many as the run may use; fewer after each that died."""
     progress: Progress
     summaries: dict[DecadeName, DecadeSummary]
+    before: OutputsBefore
     away: Callable[[Iterable[BlockTask]], Iterator[Result]] | None = None
     """Performs tasks on other machines, which see the store alone."""
     states: dict[DecadeName, DecadeState] = field(default_factory=dict)
@@ -53,8 +60,14 @@ class Job:
     deaths: int = 0
     rounds: int = 0
     again: bool = False
-    sent: bool = False
-    """Other machines have done all that was missing."""
+    computed: bool = False
+    """All that was missing was computed in a round of its own."""
+    selections: dict[DecadeName, Selection] = field(default_factory=dict)
+    """Of each decade the pairs to be exported, where that is known after a look at them all."""
+    changed: set[DecadeName] = field(default_factory=set)
+    """Decades whose output, as far as it was written, was selected among other similarities."""
+    highest: dict[DecadeName, float] = field(default_factory=dict)
+    """Highest similarity in the row-blocks of which no pair is exported."""
 
     def round(self) -> bool:
         """Do what is missing; True when something was lost and another round is needed."""
@@ -63,13 +76,19 @@ class Job:
         self.rounds += 1
         try:
             self._read()
-            if self.away and not self.sent and any(s.missing for s in self.states.values()):
-                self._send(self.away)
+            missing = any(state.missing for state in self.states.values())
+            if missing and (self.away or self._selects) and not self.computed:
+                self._compute()
             else:
+                self._select()
                 self._work()
         except WorkerDiedError as death:
             self._go_on_after(death)
         return self.again
+
+    @property
+    def _selects(self) -> bool:
+        return self.export and self.settings.rule.relative
 
     def _look(self) -> None:
         names = [name for name, summary in self.summaries.items() if not summary.error]
@@ -87,10 +106,9 @@ class Job:
         for state in states:
             self._judge(state)
         if self.rounds == 0:
-            steps = Steps(self.compute, self.export)
-            coming = [(s.output, forecast(s, self.store, steps)) for s in self.states.values()]
-            if short := short_of_space(self.store, coming):
-                self.progress.message(short)
+            steps = Steps(self.compute, self.export, rule=self.settings.rule)
+            for sentence in foreseen(list(self.states.values()), self.store, steps, self.before):
+                self.progress.message(sentence)
 
     def _judge(self, state: DecadeState) -> None:
         name, summary = state.name, self.summaries[state.name]
@@ -141,28 +159,13 @@ class Job:
         self.states.pop(name, None)
 
     def _read(self) -> None:
-        unread = [state for state in self.states.values() if state.record is None]
-        sizes = {}
-        for state in unread:
-            try:
-                sizes[state.name] = state.input.stat().st_size
-            except OSError:
-                sizes[state.name] = 0  # The reader says what is the matter.
-        if not unread:
+        sizes = input_sizes(self.states.values())
+        if not sizes:
             return
-        unread.sort(key=lambda state: -sizes[state.name])
-        self.progress.stage("reading", sum(sizes.values()), 0, "B")
-        tasks = [
-            ReadTask(
-                self.store.location,
-                state.name,
-                state.input,
-                state.kernel,
-                state.normalize,
-            )
-            for state in unread
-        ]
-        n = min(len(tasks), worth(self.n_workers, cpu_seconds(n_bytes=sum(sizes.values()))))
+        total = sum(sizes.values())
+        self.progress.stage("reading", total, 0, "B")
+        tasks = [read_task(self.states[name], self.store) for name in sizes]
+        n = min(len(tasks), worth(self.n_workers, cpu_seconds(n_bytes=total)))
         for result in self.workers.perform_all(performer, ([task] for task in tasks), n):
             name = result.task.name
             self.progress.advance("reading", sizes[name])
@@ -184,38 +187,62 @@ class Job:
             summary.pairs_resumed = max(0, state.pairs_stored - summary.pairs_computed)
             self._introduce(state, state.record)
 
-    def _send(self, away: Callable[[Iterable[BlockTask]], Iterator[Result]]) -> None:
-        """Have other machines compute what is missing; exporting is for the next round."""
-        tasks = [
-            task for state in self.states.values() for task in self._tasks(state, export=False)
+    def _compute(self) -> None:
+        """Compute what is missing, here or on other machines; exporting is for the next round."""
+        decades = [
+            block_tasks(state, self.store, compute=self.compute) for state in self._largest_first()
         ]
-        tasks.sort(key=lambda task: -self.states[task.name].n_pairs)
+        self._announce_computing()
+        if self.away:
+            tasks = chain.from_iterable(decades)
+            for result in self.away(task for task in tasks if task.name in self.states):
+                self._account(result)
+        else:
+            self._perform(decades)
+        self.computed = not self.again
+        self.again = True
+
+    def _select(self) -> None:
+        """Find out which pairs are to be exported, where all of a decade are compared for it."""
+        tasks = [
+            select_task(state, self.store, self.settings.rule, compute=self.compute)
+            for state in self._largest_first()
+            if self._selects and not state.exported
+        ]
+        if tasks:
+            self.progress.stage("selecting", sum(task.n_pairs for task in tasks), 0, "pairs")
+            self._perform([[task] for task in tasks])
+
+    def _perform(self, decades: Sequence[Sequence[SelectTask | BlockTask]]) -> None:
+        """Perform the tasks of some decades here, but for those that have failed by then."""
+        n = worth(self.n_workers, total_seconds(chain.from_iterable(decades), self.states))
+        for result in self.workers.perform_all(
+            performer, decades, n, lambda task: task.name in self.states
+        ):
+            self._account(result)
+
+    def _largest_first(self) -> list[DecadeState]:
+        # The small ones fill the gaps at the end.
+        return sorted(self.states.values(), key=lambda state: -state.n_pairs)
+
+    def _announce_computing(self) -> None:
         stored = sum(state.pairs_stored for state in self.states.values())
         total = sum(state.n_pairs for state in self.states.values())
         self.progress.stage("computing", total, stored, "pairs")
-        for result in away(task for task in tasks if task.name in self.states):
-            self._account(result)
-        self.sent = not self.again
-        self.again = True
 
     def _work(self) -> None:
         decades: list[list[BlockTask]] = []
-        seconds = 0.0
-        # The largest first: the small ones fill the gaps at the end.
-        for state in sorted(self.states.values(), key=lambda state: -state.n_pairs):
+        for state in self._largest_first():
             try:
-                found = self._tasks(state, export=self.export)
+                found = self._tasks(state)
             except OSError as error:
                 self._fail(state.name, reason(error, state.output))
                 continue
             decades.append(found)
-            seconds += sum(_cpu_seconds(task, state.record) for task in found)
             self.outstanding[state.name] = len(found)
-        stored = sum(state.pairs_stored for state in self.states.values())
         tasks = [task for decade in decades for task in decade]
         if tasks and self.compute:
-            total = sum(state.n_pairs for state in self.states.values())
-            self.progress.stage("computing", total, stored, "pairs")
+            self._announce_computing()
         if any(task.output for task in tasks):
             exporting = [state for state in self.states.values() if not state.exported]
             placed = sum(task.row_block_pairs for task in tasks if task.placed)
@@ -224,44 +251,30 @@ class Job:
         for name, left in list(self.outstanding.items()):
             if not left and name in self.states:
                 self._finish(name)
-        n = worth(self.n_workers, seconds)
-        for result in self.workers.perform_all(
-            performer, decades, n, lambda task: task.name in self.states
-        ):
-            self._account(result)
+        self._perform(decades)
 
-    def _tasks(self, state: DecadeState, *, export: bool) -> list[BlockTask]:
+    def _tasks(self, state: DecadeState) -> list[BlockTask]:
         """List what is to be done for a decade, and make its output ready for it."""
-        assert state.record is not None
-        output, placed = None, [False] * state.record.grid.n_row_blocks
-        if export:
-            partial = state.partial(self.settings)
-            if state.exported:
+        partial = state.partial(self.settings)
+        if self.export and not state.exported:
+            if self._selects and state.name in self.changed:
+                self.changed.remove(state.name)
                 partial.discard()
-                self.summaries[state.name].output_bytes = state.output.stat().st_size
-            else:
-                placed, output = partial.prepare(), partial
-        missing = set(state.missing)
-        return [
-            BlockTask(
-                self.store.location,
-                state.name,
-                state.record.identity,
-                block.index,
-                row_block_pairs=block.n_pairs,
-                fresh=block.index in missing and state.fresh(block.index),
+            return block_tasks(
+                state,
+                self.store,
                 compute=self.compute,
-                output=output,
-                placed=placed[block.index] and block.index not in missing,
-                min_similarity=self.settings.min_similarity,
+                output=partial,
+                placed=partial.prepare(),
+                selection=self.settings.rule.absolute or self.selections[state.name],
             )
-            for block in state.row_blocks()
-            if output or block.index in missing
-        ]
+        if self.export:
+            partial.discard()
+            self.summaries[state.name].output_bytes = state.output.stat().st_size
+        return block_tasks(state, self.store, compute=self.compute)
 
     def _account(self, result: Result) -> None:
-        assert isinstance(result.task, BlockTask)
-        name = result.task.name
+        task, name = result.task, result.task.name
         summary = self.summaries[name]
         summary.seconds += result.seconds
         summary.pairs_computed += result.pairs_computed
@@ -270,6 +283,8 @@ class Job:
         left = summary.n_pairs - summary.pairs_computed
         summary.pairs_resumed = min(summary.pairs_resumed, left)
         self.progress.advance("computing", result.pairs_computed)
+        if result.pairs_computed:
+            self.changed.add(name)
         if result.damaged:
             self.progress.message(notices.computed_again(name, result.damaged, self.store.location))
         if result.reread and self.compute and self.rereads.get(name, 0) < _MOST_REREADS:
@@ -278,16 +293,21 @@ class Job:
                 self.states.pop(name)
                 self.progress.message(f"{result.error}: its input is read again")
             self.again = True
-            self.sent = False
+            self.computed = False
         elif result.error:
             self._fail(name, result.error, result.details)
         elif name not in self.states:
             pass  # It has failed, or is to be read again.
         elif result.again:
             self.again = True
-        elif result.task.output:
-            if not result.task.placed:
-                self.progress.advance("exporting", result.task.row_block_pairs)
+        elif isinstance(task, SelectTask):
+            self.progress.advance("selecting", task.n_pairs)
+            if result.selection:
+                self.selections[name] = result.selection
+        elif isinstance(task, BlockTask) and task.output:
+            if not task.placed:
+                self.progress.advance("exporting", task.row_block_pairs)
+            self.highest[name] = float(np.fmax(self.highest.get(name, math.nan), result.highest))
             self.outstanding[name] -= 1
             if not self.outstanding[name]:
                 self._finish(name)
@@ -305,7 +325,7 @@ class Job:
             return
         partial = state.partial(self.settings)
         try:
-            record = finalize(partial, self.store, name, state.record, self.settings.min_similarity)
+            record = finalize(partial, self.store, name, state.record, self.settings.rule)
         except OSError as error:
             self._fail(name, reason(error, state.output))
             return
@@ -313,6 +333,9 @@ class Job:
             self.again = True
             return
         self.summaries[name].output_bytes = record.export.size
+        if state.n_pairs and not record.export.n_pairs:
+            highest = self.highest.get(name, math.nan)
+            self.progress.message(notices.nothing_kept(state, self.settings.rule, highest))
 
     def _go_on_after(self, death: WorkerDiedError) -> None:
         self.deaths += 1
@@ -325,11 +348,3 @@ class Job:
         self.n_workers = max(1, self.n_workers - 1)
         self.progress.message(f"a worker process {death}; going on with {self.n_workers}")
         self.again = True
-
-
-def _cpu_seconds(task: BlockTask, record: Record | None) -> float:
-    return cpu_seconds(
-        n_computed=task.row_block_pairs if task.fresh else 0,
-        n_dimensions=record.n_dimensions if record else 0,
-        n_exported=task.row_block_pairs if task.output else 0,
-    )

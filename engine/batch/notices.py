@@ -1,12 +1,15 @@
 """What is worth knowing of the decades of a run and stops nothing, a sentence each."""
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 
 from engine.batch.plan import DecadeState, Settings
 from engine.data_folder import DecadeName
 from engine.store.record import Record
+from engine.tables import count
 from engine.triangle.blas import machine
 from engine.triangle.kernel import THREADED_ABOVE
+from engine.triangle.rule import Rule
 from engine.work.tasks import NORM_TOLERANCE
 
 
@@ -76,6 +79,12 @@ def of_vectors(name: DecadeName, record: Record) -> Iterator[str]:
             "may divide a product among its threads and then rounds differently: these are the "
             "values of one thread, and a notebook's may differ in the last digits"
         )
+
+
+def nothing_kept(state: DecadeState, rule: Rule, highest: float) -> str:
+    """Say that an output has no pair, and how similar the most similar films are."""
+    most = "no similarity is a number" if math.isnan(highest) else f"the highest is {highest!r}"
+    return f"{state.name}: {rule.option} keeps none of {count(state.n_pairs, 'pair')}; {most}"
 
 
 def _names(states: Sequence[DecadeState]) -> str:

@@ -19,6 +19,7 @@ from engine.store.record import Record
 from engine.store.store import Store
 from engine.triangle.blocks import RowBlock
 from engine.triangle.kernel import KernelName
+from engine.triangle.rule import EVERY_PAIR, Rule
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,8 @@ class Settings:
     """None: what the store has; ``"dot"`` for what is new."""
     normalize: bool | None = None
     """None: what the store has; False for what is new."""
-    min_similarity: float | None = None
+    rule: Rule = EVERY_PAIR
+    """Which pairs are exported."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +103,7 @@ class DecadeState:
         assert self.record is not None
         return PartialOutput(
             self.output,
-            self.record.output_identity(settings.min_similarity),
+            self.record.output_identity(settings.rule),
             self.record.grid.n_row_blocks,
         )
 
@@ -274,7 +276,7 @@ def _read(
     judged = replace(
         judged,
         exported=record.export is not None
-        and record.export.min_similarity == settings.min_similarity
+        and record.export.rule == settings.rule
         and finalize.is_there(state.output, record.export),
         damaged_metadata=tuple(store.damaged_metadata(record)),
     )

@@ -1,10 +1,12 @@
 """What can be known before the work starts: where it could not end."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from engine.batch.forecast import Forecast
+from engine.batch.forecast import Forecast, Steps, forecast
+from engine.batch.plan import DecadeState
+from engine.batch.replaced import OutputsBefore
 from engine.disk import nearest, short_of_room
 from engine.errors import EngineError
 from engine.store.store import Store
@@ -56,6 +58,17 @@ def check_store(store: Store) -> None:
             )
 
 
+def foreseen(
+    states: Sequence[DecadeState], store: Store, steps: Steps, before: OutputsBefore
+) -> Iterator[str]:
+    """Say what is worth knowing of the outputs that a run of these steps would write."""
+    coming = [(state.output, forecast(state, store, steps)) for state in states]
+    if short := short_of_space(store, coming):
+        yield short
+    if steps.export:
+        yield from before.replaced([state.name for state in states if not state.exported])
+
+
 def short_of_space(store: Store, coming: Iterable[tuple[Path, Forecast]]) -> str:
     """Estimate whether the disks have room for what is to come; a sentence when they have not.
 
@@ -69,10 +82,10 @@ def short_of_space(store: Store, coming: Iterable[tuple[Path, Forecast]]) -> str
         The output of each decade, and what the run would write.
     """
     needs: list[tuple[Path, int]] = []
-    for output, forecast in coming:
+    for output, each in coming:
         if store.path is not None:
-            needs.append((store.path, forecast.store_bytes))
-        needs.append((output.parent, forecast.output_bytes))
+            needs.append((store.path, each.store_bytes))
+        needs.append((output.parent, each.output_bytes))
     if short := short_of_room(needs):
         return (
             f"{short}; the run goes on until the disk is full, and the same command resumes when "

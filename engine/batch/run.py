@@ -4,6 +4,7 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import asdict
 from pathlib import Path
 
 from engine.arguments import Count, Names, Number, Years, read_arguments
@@ -12,6 +13,7 @@ from engine.batch.job import Job
 from engine.batch.listener import listener
 from engine.batch.plan import Settings
 from engine.batch.preflight import check_output, check_store
+from engine.batch.replaced import OutputsBefore
 from engine.batch.summary import DecadeSummary, Summary
 from engine.data_folder import DataFolder, DecadeName
 from engine.embeddings.reading import is_there
@@ -38,6 +40,8 @@ def run(
     kernel: KernelName | None = None,
     normalize: bool | None = None,
     min_similarity: Number | None = None,
+    top_percent: Number | None = None,
+    top_k: Count | None = None,
     compute: bool = True,
     export: bool = True,
     restart: bool = False,
@@ -72,8 +76,10 @@ def run(
     normalize
         Scale every vector to unit length first. By default as the store has it; not for what is
         new.
-    min_similarity
-        Export only pairs at or above; all by default.
+    min_similarity, top_percent, top_k
+        Export only the pairs at or above a similarity, the strongest so many per cent of each
+        decade, or those among the so many best of either film, as `Decade.pairs` finds them; one
+        of the three. All pairs by default.
     compute
         False: export from a finished store and compute nothing.
     export
@@ -113,8 +119,10 @@ def run(
         kernel=kernel,
         normalize=normalize,
         min_similarity=min_similarity,
+        top_percent=top_percent,
+        top_k=top_k,
     )
-    settings = Settings(asked.kernel, asked.normalize, asked.min_similarity)
+    settings = Settings(asked.kernel, asked.normalize, asked.rule)
     if not (compute or export):
         raise ValueError("there is nothing to do without compute and without export")
     if restart and not compute:
@@ -149,6 +157,7 @@ def run(
         for error in choice.errors:
             progress.error(error)
         names = choice.names
+        before = OutputsBefore.of(source, asked, names)
         if restart:
             names = _forget(folder, target, names, progress)
         with (
@@ -165,13 +174,15 @@ def run(
                 min(asked.workers or usable, usable),
                 progress,
                 {name: DecadeSummary(name, output=folder.output(name)) for name in names},
+                before,
                 away,
             )
             while job.round():
                 pass
     progress.close()
     seconds = time.perf_counter() - begin
-    return Summary(list(job.summaries.values()), seconds, asked.min_similarity, choice.errors)
+    done = list(job.summaries.values())
+    return Summary(done, seconds, errors=choice.errors, **asdict(asked.rule))
 
 
 def _outputs(folder: DataFolder, names: Iterable[DecadeName]) -> Iterator[Path]:

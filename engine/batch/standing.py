@@ -13,6 +13,7 @@ from engine.errors import shown
 from engine.listing import Unread, not_read
 from engine.tables import Part, Table, as_html, as_text, count, duration, per_cent
 from engine.triangle.kernel import KernelName
+from engine.triangle.rule import EVERY_PAIR, Rule
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ class DecadeStatus:
     output_written: str | None
     """When, ISO 8601, UTC."""
     output_pairs: int | None
-    """Pairs in the output: fewer than `n_pairs` with `min_similarity`."""
+    """Pairs in the output: fewer than `n_pairs` when it was made by a rule."""
     min_similarity: float | None
     """With which the output was made, even if the next run makes another."""
     next: str
@@ -52,6 +53,15 @@ class DecadeStatus:
     """An option contradicts what is computed."""
     forecast: Forecast = field(default_factory=Forecast)
     """How much the next run would read, compute, delete and write."""
+    top_percent: float | None = None
+    """As `min_similarity`."""
+    top_k: int | None = None
+    """As `min_similarity`."""
+
+    @property
+    def rule(self) -> Rule:
+        """Which pairs are in the output."""
+        return Rule(self.min_similarity, self.top_percent, self.top_k)
 
 
 @dataclass(frozen=True, repr=False)
@@ -78,6 +88,17 @@ class Status:
     """With so many worker processes."""
     min_similarity: float | None = None
     """Of the run that is described."""
+    top_percent: float | None = None
+    """Of the run that is described."""
+    top_k: int | None = None
+    """Of the run that is described."""
+    replaced: list[str] = field(default_factory=list)
+    """Which outputs the next run replaces by those of another rule, and how to have them back."""
+
+    @property
+    def rule(self) -> Rule:
+        """Which pairs the next run exports."""
+        return Rule(self.min_similarity, self.top_percent, self.top_k)
 
     def __repr__(self) -> str:
         return as_text(_parts(self))
@@ -107,7 +128,7 @@ def _parts(status: Status) -> list[Part]:
     elif all(decade.next == "nothing" for decade in status.decades):
         parts.append(f"everything {'else ' if status.errors else ''}is up to date")
     else:
-        parts += [_next_run(status), status.warning]
+        parts += [_next_run(status), *status.replaced, status.warning]
     return parts
 
 
@@ -132,21 +153,20 @@ def _status_row(decade: DecadeStatus) -> tuple[str, ...]:
 
 
 def _filtered(decades: Sequence[DecadeStatus]) -> list[str]:
-    """Say which outputs hold only the strong pairs, a line for each threshold."""
+    """Say which outputs hold only the strong pairs, a line for each rule."""
     words = []
-    thresholds = {x for decade in decades if (x := decade.min_similarity) is not None}
-    for x in sorted(thresholds):
-        those = [decade for decade in decades if decade.min_similarity == x]
+    for rule in sorted({decade.rule for decade in decades} - {EVERY_PAIR}, key=str):
+        those = [decade for decade in decades if decade.rule == rule]
         kept = [decade for decade in those if decade.output_pairs is not None]
         if kept:
             pairs = sum(decade.output_pairs or 0 for decade in kept)
             words.append(
-                f"{count(len(kept), 'decade')} exported with --min-similarity {x:g}: "
+                f"{count(len(kept), 'decade')} exported with {rule.option}: "
                 f"{pairs:,} of {sum(decade.n_pairs or 0 for decade in kept):,} pairs"
             )
         if n := len(those) - len(kept):
             words.append(
-                f"{count(n, 'output')} made with --min-similarity {x:g}; a run with these "
+                f"{count(n, 'output')} made with {rule.option}; a run with these "
                 f"options makes {'it' if n == 1 else 'them'} anew"
             )
     return words
@@ -164,8 +184,7 @@ def _next_run(status: Status) -> Part:
     output_bytes = sum(each.output_bytes for each in coming)
     # Of what has not been read, the number of films is an estimate; the JSON is one in any case.
     pairs, json = ("about ", "") if read else ("", "about ")
-    x = status.min_similarity
-    most = "" if x is None else f" at most, of pairs ≥ {x:g}"
+    most = "" if status.rule == EVERY_PAIR else f" at most, of {status.rule}"
     work = [
         ("read", read and f"{count(len(read), 'file')}, {size(sum(read))}"),
         ("delete", deleted and f"{size(deleted)} of the store"),

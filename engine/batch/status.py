@@ -1,6 +1,7 @@
 """What is done and what the next run would do, for a person or a script; nothing is changed."""
 
 import os
+from dataclasses import asdict
 from datetime import UTC, datetime
 
 from engine.arguments import Count, Names, Number, Years, read_arguments
@@ -9,11 +10,13 @@ from engine.batch.cost import wall_seconds, worth
 from engine.batch.forecast import Forecast, Steps, forecast
 from engine.batch.plan import DecadeState, Settings, contradiction, look, not_computed
 from engine.batch.preflight import short_of_space
+from engine.batch.replaced import OutputsBefore
 from engine.batch.standing import DecadeStatus, Status
 from engine.store.lock import holder
 from engine.store.source import Source
 from engine.store.store import Store
 from engine.triangle.kernel import KernelName
+from engine.triangle.rule import EVERY_PAIR, Rule
 from engine.work.pool import cpus
 
 
@@ -27,6 +30,8 @@ def status(
     kernel: KernelName | None = None,
     normalize: bool | None = None,
     min_similarity: Number | None = None,
+    top_percent: Number | None = None,
+    top_k: Count | None = None,
     compute: bool = True,
     export: bool = True,
     restart: bool = False,
@@ -35,8 +40,10 @@ def status(
 
     Parameters
     ----------
-    data, store, workers, approaches, decades, kernel, normalize, min_similarity
+    data, store, workers, approaches, decades, kernel, normalize
         As for `engine.run`.
+    min_similarity, top_percent, top_k
+        As for `engine.run`; at most one.
     compute, export, restart
         As for `engine.run`: what a run with them would do is described, not done.
 
@@ -59,13 +66,15 @@ def status(
         kernel=kernel,
         normalize=normalize,
         min_similarity=min_similarity,
+        top_percent=top_percent,
+        top_k=top_k,
     )
     if not (compute or export):
         raise ValueError("there is nothing to do without compute and without export")
     if restart and not compute:
         raise ValueError("restart forgets what an export without compute would need")
-    steps = Steps(compute, export, restart)
-    settings = Settings(asked.kernel, asked.normalize, asked.min_similarity)
+    steps = Steps(compute, export, restart, asked.rule)
+    settings = Settings(asked.kernel, asked.normalize, asked.rule)
     source = Source.at(data, store)
     folder, target = source.folder, source.store
     there = target.exists()
@@ -80,6 +89,8 @@ def status(
     usable = min(asked.workers or cpus(), cpus())
     seconds = sum(decade.forecast.seconds for decade in found)
     used = worth(usable, seconds)
+    before = OutputsBefore.of(source, asked, choice.names if there else ())
+    replaced = [decade.name for decade in found if decade.next in ("read", "compute", "export")]
     return Status(
         target.location,
         holder(target),
@@ -90,7 +101,8 @@ def status(
         warning=short_of_space(target, [(decade.output, decade.forecast) for decade in found]),
         seconds=wall_seconds(seconds, used),
         workers=used,
-        min_similarity=asked.min_similarity,
+        replaced=list(before.replaced(replaced)) if export else [],
+        **asdict(asked.rule),
     )
 
 
@@ -121,18 +133,18 @@ def _status(state: DecadeState, settings: Settings, store: Store, steps: Steps) 
         output_bytes=export.size if export else None,
         output_written=_iso(export.mtime_ns) if export else None,
         output_pairs=export.n_pairs if export else None,
-        min_similarity=_min_similarity(state),
         next=following,
         reason=_reason(state, steps, following),
         conflict=bool(state.conflict) and not steps.restart,
         forecast=Forecast() if following == "fail" else forecast(state, store, steps),
+        **asdict(_rule(state)),
     )
 
 
-def _min_similarity(state: DecadeState) -> float | None:
+def _rule(state: DecadeState) -> Rule:
     if state.record and state.record.export and state.output.exists():
-        return state.record.export.min_similarity
-    return None
+        return state.record.export.rule
+    return EVERY_PAIR
 
 
 def _next(state: DecadeState, steps: Steps) -> str:

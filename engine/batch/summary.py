@@ -8,6 +8,7 @@ from engine.data_folder import DecadeName
 from engine.disk import size
 from engine.errors import shown
 from engine.tables import Part, Table, as_html, as_text, count, terminal_width
+from engine.triangle.rule import EVERY_PAIR, Rule
 
 
 @dataclass
@@ -50,9 +51,13 @@ class Summary:
     seconds: float
     """Wall time of the whole run."""
     min_similarity: float | None = None
-    """Pairs below were left out of the outputs; None: every pair is in them."""
+    """Pairs below were left out of the outputs."""
     errors: list[str] = field(default_factory=list)
     """Why the folder of an approach could not be used, a sentence for each."""
+    top_percent: float | None = None
+    """Only the strongest so many per cent of each decade are in the outputs."""
+    top_k: int | None = None
+    """Only pairs among the so many best of either film are in the outputs."""
 
     @property
     def ok(self) -> bool:
@@ -133,8 +138,9 @@ def _in_all(summary: Summary) -> str:
     text += f"; {failed} failed" if failed else ""
     text += f"; {summary.seconds:.1f} s"
     written = [d for d in finished if d.output and d.output_bytes is not None]
-    above = "" if (x := summary.min_similarity) is None else f" (pairs ≥ {x:g})"
+    rule = Rule(summary.min_similarity, summary.top_percent, summary.top_k)
+    those = "" if rule == EVERY_PAIR else f" ({rule})"
     for folder in sorted({d.output.parent.parent for d in written if d.output}):
         n_bytes = sum(d.output_bytes or 0 for d in written)
-        text += f"\n{size(n_bytes)} of JSON{above} → {shown(str(folder), 300)}/"
+        text += f"\n{size(n_bytes)} of JSON{those} → {shown(str(folder), 300)}/"
     return text

@@ -7,7 +7,7 @@ work, a decade that it has not finished is left out: what it lacks is no fault.
 
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import google_crc32c
@@ -35,8 +35,11 @@ from engine.store.record import Record
 from engine.store.source import Source
 from engine.store.store import Store
 from engine.triangle.blas import one_blas_thread
+from engine.triangle.rule import EVERY_PAIR
+from engine.triangle.selection import Selection
 from engine.work.pool import WorkerDiedError, Workers, cpus
 from engine.work.row_block import Opened, block_text, cells
+from engine.work.tasks import SelectTask, performer
 
 
 @dataclass(frozen=True)
@@ -48,7 +51,8 @@ class VerifyTask:
     identity: str
     row_block: int
     row_block_pairs: int
-    min_similarity: float | None
+    selection: Selection | None
+    """Which of its pairs are in the output; None: that is not known."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +86,9 @@ def examine(task: VerifyTask, opened: Opened | None = None) -> Verified:
             problems = tuple(f"{place}: {what}" for what in found.lacking)
             if problems:
                 return Verified(task, problems, lacks=bool(found.missing))
-            text, found_checksum = block_text(films, found, task.min_similarity), 0
+            if task.selection is None:
+                return Verified(task)
+            text, found_checksum = block_text(films, found, task.selection), 0
             for piece in text.pieces():
                 found_checksum = google_crc32c.extend(found_checksum, piece)
     except (DamagedError, EngineError) as error:
@@ -105,6 +111,10 @@ class _Decade:
     """A part is missing or out of date, which a run at work is about to add or to replace."""
     tasks: list[VerifyTask] | None = None
     """None: its chunks cannot be judged."""
+    select: SelectTask | None = None
+    """Finds out first which pairs belong in its output, where all are compared for it."""
+    unselected: str = ""
+    """Why it is not known which pairs belong in its output."""
     verified: list[Verified] = field(default_factory=list)
 
 
@@ -169,12 +179,14 @@ def verify(
     for decade in found.values():
         if not decade.tasks:
             conclude(decade)
-    groups = [decade.tasks or [] for decade in found.values()]
-    total = sum(task.row_block_pairs for tasks in groups for task in tasks)
-    progress.stage("verifying", total, 0, "pairs")
-    n = worth(min(asked.workers or cpus(), cpus()), cpu_seconds(n_exported=total))
+    usable = min(asked.workers or cpus(), cpus())
     with Workers(progress.message) as processes:
         try:
+            _select(found, processes, usable, progress)
+            groups = [decade.tasks or [] for decade in found.values()]
+            total = sum(task.row_block_pairs for tasks in groups for task in tasks)
+            progress.stage("verifying", total, 0, "pairs")
+            n = worth(usable, cpu_seconds(n_exported=total))
             for result in processes.perform_all(examiner, groups, n):
                 progress.advance("verifying", result.task.row_block_pairs)
                 decade = found[result.task.name]
@@ -226,16 +238,36 @@ def _begun(folder: DataFolder, store: Store, name: DecadeName) -> _Decade:
     except DamagedError as error:
         decade.problems.append(f"{place}: {error}")
         return decade
-    decade.tasks = _tasks(store, name, decade.record)
+    _give_tasks(decade, store, decade.record)
     return decade
 
 
-def _tasks(store: Store, name: DecadeName, record: Record) -> list[VerifyTask]:
-    least = record.export.min_similarity if record.export else None
-    return [
-        VerifyTask(store.location, name, record.identity, block.index, block.n_pairs, least)
+def _give_tasks(decade: _Decade, store: Store, record: Record) -> None:
+    rule = record.export.rule if record.export else EVERY_PAIR
+    place, identity = (store.location, decade.name), record.identity
+    if rule.relative:
+        decade.select = SelectTask(*place, identity, record.grid.n_pairs, False, rule)
+    decade.tasks = [
+        VerifyTask(*place, identity, block.index, block.n_pairs, rule.absolute)
         for block in record.grid.row_blocks()
     ]
+
+
+def _select(
+    decades: dict[DecadeName, _Decade], processes: Workers, n_workers: int, progress: Progress
+) -> None:
+    """Find out which pairs belong in an output whose rule compares all pairs of a decade."""
+    tasks = [decade.select for decade in decades.values() if decade.select and decade.tasks]
+    if not tasks:
+        return
+    total = sum(task.n_pairs for task in tasks)
+    progress.stage("selecting", total, 0, "pairs")
+    n = worth(n_workers, cpu_seconds(n_selected=total))
+    for result in processes.perform_all(performer, ([task] for task in tasks), n):
+        decade, selection = decades[result.task.name], result.selection
+        decade.unselected = result.error or ""
+        decade.tasks = [replace(task, selection=selection) for task in decade.tasks or ()]
+        progress.advance("selecting", decade.select.n_pairs if decade.select else 0)
 
 
 def _at_work(decade: _Decade, store: Store, output: Path, who: str | None) -> bool:
@@ -249,21 +281,24 @@ def _judge_output(decade: _Decade, output: Path) -> None:
     record = decade.record
     if decade.tasks is None or not isinstance(record, Record):
         return  # There is nothing to compare it with.
-    found = list(_output(output, record, decade.verified))
+    found = list(_output(output, record, decade))
     decade.problems += found
     decade.lacks |= bool(found) and not finalize.is_there(output, record.export)
 
 
-def _output(output: Path, record: Record, verified: list[Verified]) -> Iterator[str]:
+def _output(output: Path, record: Record, decade: _Decade) -> Iterator[str]:
     """Compare an output with the lengths and checksums of the texts that it should hold."""
     if record.export is None:
         if output.exists():
             yield f"{output}: was not written from the store as it is now"
         return
-    if any(block.problems for block in verified):
+    if any(block.problems for block in decade.verified):
         yield f"{output}: cannot be compared with a damaged store"
         return
-    texts = sorted(verified, key=lambda block: block.task.row_block)
+    if decade.unselected:
+        yield decade.unselected
+        return
+    texts = sorted(decade.verified, key=lambda block: block.task.row_block)
     try:
         found = output.stat().st_size
         expected = max(2, sum(block.length for block in texts))

@@ -7,6 +7,7 @@ from engine.data_folder import DecadeName
 from engine.legacy_json.output import PartialOutput
 from engine.store.record import Export, Record
 from engine.store.store import Store
+from engine.triangle.rule import Rule
 
 
 def finalize(
@@ -14,7 +15,7 @@ def finalize(
     store: Store,
     name: DecadeName,
     record: Record,
-    min_similarity: float | None,
+    rule: Rule,
 ) -> Record | None:
     """Give a finished text its final name, after the record says what will lie there.
 
@@ -36,7 +37,7 @@ def finalize(
     if finished is None:
         return None
     found, pairs = finished
-    export = Export(found.st_size, found.st_mtime_ns, min_similarity, pairs)
+    export = Export(found.st_size, found.st_mtime_ns, rule, pairs)
     record = replace(record, export=export)
     store.write_record(name, record)
     partial.appear()

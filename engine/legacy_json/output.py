@@ -92,11 +92,14 @@ class PartialOutput:
         return self.placed()
 
     def placed(self) -> list[bool]:
-        """For each row-block whether it is said to be in place (`intact` tells if it is so)."""
+        """For each row-block whether its text is said to be in place (`intact` tells if it is so).
+
+        One without text never is: why none of its pairs was kept is known when it is done again.
+        """
         slots = self._left()
         if slots is None:
             return [False] * self.n_row_blocks
-        return [length > 0 and checksum > 0 for length, checksum, _ in slots]
+        return [length > 1 and checksum > 0 for length, checksum, _ in slots]
 
     def _left(self) -> list[tuple[int, int, int]] | None:
         """What an earlier run left, if it was made from the same."""

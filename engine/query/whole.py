@@ -12,20 +12,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from engine.arguments import Count, Number, number, percent, positive
+from engine.arguments import Count, Number, number, positive, read_rule
 from engine.query.chunks import StoredPairs
 from engine.triangle.blocks import Chunk
 from engine.triangle.quantiles import describe, quantiles
-from engine.triangle.selection import (
-    AtLeast,
-    Every,
-    Pairs,
-    Selection,
-    above,
-    among_best,
-    kept_pairs,
-    nearest,
-)
+from engine.triangle.selection import Pairs, kept_pairs, nearest
 
 _logger = logging.getLogger("engine")
 
@@ -150,23 +141,11 @@ class WholeDecade(StoredPairs):
         >>> [(films.ids[a], films.ids[b]) for a, b in zip(i, j)]  # doctest: +SKIP
         [('9659787', '14016947'), ('427476', '9678195'), ('5798548', '7538851')]
         """
-        selection = self._selection(min_similarity, top_percent, top_k)
+        rule = read_rule(min_similarity, top_percent, top_k)
+        selection = rule.selection(lambda: self._rows(self._present(False)), self._grid.n_films)
         none = Pairs(np.empty(0, np.intp), np.empty(0, np.intp), np.empty(0))
         kept = (kept_pairs(selection, rows) for rows in self._rows(self._present(False)))
         return Pairs(*map(np.concatenate, zip(none, *kept, strict=True)))
-
-    def _selection(self, min_similarity: object, top_percent: object, top_k: object) -> Selection:
-        given = [x for x in (min_similarity, top_percent, top_k) if x is not None]
-        if len(given) > 1:
-            raise ValueError("of min_similarity, top_percent and top_k only one can be given")
-        if min_similarity is not None:
-            return AtLeast(number(min_similarity))
-        if top_percent is not None:
-            return above(self.quantile((100 - percent(top_percent)) / 100))
-        if top_k is not None:
-            rows = self._rows(self._present(False))
-            return among_best(rows, self._grid.n_films, positive(top_k))
-        return Every()
 
     def nearest(
         self, k: Count = 10, *, partial: bool = False

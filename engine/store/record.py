@@ -17,6 +17,7 @@ from engine.errors import DamagedError, OldFormatError, StoreError
 from engine.store import metadata
 from engine.triangle.blocks import Grid
 from engine.triangle.kernel import KERNELS, KernelName
+from engine.triangle.rule import Rule
 
 FORMAT = 2
 """Version of what the engine writes; a store of a higher version is left alone."""
@@ -31,10 +32,17 @@ class Export:
     """Bytes."""
     mtime_ns: int
     """Time stamp of the file, nanoseconds."""
-    min_similarity: float | None
-    """Pairs below were left out; None: every pair is in the file."""
+    rule: Rule
+    """Which pairs are in the file."""
     n_pairs: int
-    """Pairs in the file."""
+    """How many they are."""
+
+    def content(self) -> dict[str, float | None]:
+        """Write it as the record holds it."""
+        least, others = _rule_content(self.rule)
+        # In the order in which it was always written: a record is compared byte for byte.
+        content = {"size": self.size, "mtime_ns": self.mtime_ns, **least, "n_pairs": self.n_pairs}
+        return {**content, **others}
 
 
 @dataclass(frozen=True)
@@ -74,14 +82,17 @@ class Record:
         """Fingerprint of the similarities: the same as long as none of them can differ."""
         return identity(self.group, self.input_sha256, self.kernel, self.normalize)
 
-    def output_identity(self, min_similarity: float | None) -> str:
-        """Fingerprint of the output that is made of these values."""
+    def output_identity(self, rule: Rule) -> str:
+        """Fingerprint of the output that a rule makes of these values."""
         # JSON has no infinity.
-        return _digest({"values": self.identity, "min_similarity": repr(min_similarity)})
+        least, others = _rule_content(rule)
+        content = {name: repr(value) for name, value in {**least, **others}.items()}
+        return _digest({"values": self.identity, **content})
 
     def metadata(self) -> bytes:
         """Metadata of the group, which hold the record and its SHA-256."""
         content = dataclasses.asdict(self)
+        content["export"] = self.export and self.export.content()
         return metadata.group({"record": content, "sha256": _digest(content)})
 
 
@@ -132,11 +143,8 @@ def record_content(found: bytes) -> dict[str, Any] | None:
 
 
 def _record(content: dict[str, Any]) -> Record | None:
-    export = content.get("export")
-    if export is not None:
-        if not (isinstance(export, dict) and _fits(Export, export)):
-            return None
-        content = {**content, "export": Export(**export)}
+    if (export := content.get("export")) is not None:
+        content = {**content, "export": _export(export)}
     if not _fits(Record, content):
         return None
     record = Record(**content)
@@ -153,7 +161,26 @@ def _record(content: dict[str, Any]) -> Record | None:
     return record if plausible else None
 
 
-def _fits(kind: type[Record] | type[Export], content: dict[str, Any]) -> bool:
+def _rule_content(rule: Rule) -> tuple[dict[str, float | None], dict[str, float | None]]:
+    """Write a rule: a similarity, which always has its place, and what else is given."""
+    others = dataclasses.asdict(rule)
+    least = {"min_similarity": others.pop("min_similarity")}
+    return least, {name: value for name, value in others.items() if value is not None}
+
+
+def _export(content: object) -> Export | None:
+    if not isinstance(content, dict):
+        return None
+    names = {field.name for field in dataclasses.fields(Rule)}
+    rule = {name: content.get(name) for name in names}
+    rest = {name: value for name, value in content.items() if name not in names}
+    if not _fits(Rule, rule):
+        return None
+    rest["rule"] = Rule(**rule)
+    return Export(**rest) if _fits(Export, rest) else None
+
+
+def _fits(kind: type[Record] | type[Export] | type[Rule], content: dict[str, Any]) -> bool:
     """Whether a value has all fields of a dataclass and no other, each of its type."""
     hints = get_type_hints(kind)
     hints.update(kernel=str) if "kernel" in hints else None

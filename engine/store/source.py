@@ -2,6 +2,7 @@
 
 import os
 import shlex
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -76,14 +77,14 @@ class Source:
             return f"a run is at work on the store ({who}); if that leaves it out: {command}"
         return f"to compute it, run: {command}"
 
-    def command(self, name: DecadeName | None = None) -> str:
-        """Write the command that computes everything, or what is missing of one decade."""
+    def command(self, name: DecadeName | None = None, more: Iterable[str] = ()) -> str:
+        """Write the command that brings everything, or one decade, to its end; and its options."""
         words = ["python", "-m", "engine", "--data", str(self.folder.root)]
         if self.store.location != str(self.folder.default_store):
             words += ["--store", self.store.location]
         if name:
             words += ["--approach", name.approach, "--decade", name.decade]
-        return shlex.join(words)
+        return shlex.join([*words, *more])
 
 
 def open_source(

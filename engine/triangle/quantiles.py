@@ -81,12 +81,14 @@ def quantiles(read: Read, parts: Sequence[float]) -> list[float]:
     if n == 0:
         return [math.nan for _ in parts]
     places = [(n - 1) * part for part in parts]
-    ranks = {rank for place in places for rank in (math.floor(place), math.ceil(place))}
+    # The number after it counts even for a place that is a rank: beside infinity numpy has NaN.
+    between = {x: (math.floor(x), min(math.floor(x) + 1, n - 1)) for x in places}
+    ranks = {rank for two in between.values() for rank in two}
     found = _at_ranks(read, {rank: everything.narrowed(counts, rank) for rank in ranks})
     # Between inf and inf numpy finds NaN, and warns.
     with np.errstate(over="ignore", invalid="ignore"):
         return [
-            float(np.quantile([found[math.floor(x)], found[math.ceil(x)]], x - math.floor(x)))
+            float(np.quantile([found[rank] for rank in between[x]], x - math.floor(x)))
             for x in places
         ]
 

@@ -5,12 +5,15 @@ films. Rows come one row-block after another, so no rule needs more memory than 
 what it keeps.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
+
+_HELD = 2**21
+"""Best films of films that may be held at once, at some 60 bytes each."""
 
 
 class Rows(NamedTuple):
@@ -56,7 +59,7 @@ class Every:
 
 @dataclass(frozen=True)
 class AtLeast:
-    """Keep the pairs at or above a similarity."""
+    """Keep the pairs at or above a similarity; none when it is NaN."""
 
     min_similarity: float
 
@@ -81,11 +84,14 @@ class AmongBest:
     def keeps(self, rows: Rows) -> NDArray[np.bool_]:
         """Tell which cells are kept, (rows, n_films - left)."""
         values, (first, second) = rows.values, rows.films
-        kept = np.zeros(values.shape, dtype=bool)
-        for film, other in ((first, second), (second, first)):
+        kept = np.asarray(values >= np.minimum(self.similarity[first], self.similarity[second]))
+        # Few are left, of which it takes longer to tell.
+        i, j = np.nonzero(kept)
+        left, of = values[i, j], (i + rows.start, j + rows.left)
+        kept[i, j] = False
+        for film, other in (of, of[::-1]):
             least = self.similarity[film]
-            kept |= values > least
-            kept |= (values == least) & (other <= self.film[film])
+            kept[i, j] |= (left > least) | ((left == least) & (other <= self.film[film]))
         return kept
 
 
@@ -99,23 +105,38 @@ def kept_pairs(selection: Selection, rows: Rows) -> Pairs:
 
 
 def above(threshold: float) -> AtLeast:
-    """Keep the pairs strictly above a similarity: at least the next float after it."""
-    return AtLeast(float(np.nextafter(threshold, np.inf)))
+    """Keep the pairs strictly above a similarity: at least the next float after it.
+
+    Nothing is above infinity, or above what is not a number.
+    """
+    return AtLeast(float(np.nextafter(threshold, np.inf)) if threshold < np.inf else np.nan)
 
 
-def among_best(rows: Iterable[Rows], n_films: int, k: int) -> AmongBest:
-    """Find for each film the last of its `k` best, in one reading of all rows from the top."""
-    films, values = nearest(rows, n_films, k)
-    if not values.shape[1]:  # None is wanted, or no film has another.
-        return AmongBest(np.full(n_films, np.inf), np.full(n_films, -1, dtype=np.intp))
-    fewer = films[:, -1] < 0
-    return AmongBest(
-        np.where(fewer, -np.inf, values[:, -1]), np.where(fewer, n_films, films[:, -1])
-    )
+def among_best(read: Callable[[], Iterable[Rows]], n_films: int, k: int) -> AtLeast | AmongBest:
+    """Find for each film the last of its `k` best.
+
+    Parameters
+    ----------
+    read
+        Gives all rows from the top; called once as long as the best of all films are few, and else
+        once for as many films as may be held. Not at all when the best are all, or none.
+    n_films, k
+        How many films there are, and how many are the best of each.
+    """
+    if k < 1 or k >= n_films - 1:
+        return AtLeast(-np.inf if k else np.nan)
+    similarity, film = np.empty(n_films), np.empty(n_films, dtype=np.intp)
+    for start in range(0, n_films, max(1, _HELD // k)):
+        part = range(start, min(start + max(1, _HELD // k), n_films))
+        films, values = nearest(read(), n_films, k, part)
+        fewer = films[:, -1] < 0
+        similarity[part.start : part.stop] = np.where(fewer, -np.inf, values[:, -1])
+        film[part.start : part.stop] = np.where(fewer, n_films, films[:, -1])
+    return AmongBest(similarity, film)
 
 
 def nearest(
-    rows: Iterable[Rows], n_films: int, k: int
+    rows: Iterable[Rows], n_films: int, k: int, part: range | None = None
 ) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
     """Find the `k` most similar films of every film.
 
@@ -125,27 +146,33 @@ def nearest(
         All rows of the triangle, in their order.
     n_films, k
         How many films there are, and how many are wanted of each.
+    part
+        Of which films, one after another; of all by default.
 
     Returns
     -------
     tuple[NDArray[np.intp], NDArray[np.float64]]
-        Films and similarities, both (n_films, min(k, n_films - 1)), the most similar first and
+        Films and similarities, both (len(part), min(k, n_films - 1)), the most similar first and
         equal ones in file order. Where a film has fewer the film is -1 and the similarity NaN.
     """
+    part = range(n_films) if part is None else part
     k = max(0, min(k, n_films - 1))
-    films = np.full((n_films, k), -1, dtype=np.intp)
+    films = np.full((len(part), k), -1, dtype=np.intp)
     # Negated, so that the best is the least, and NaN, which numpy sorts last, the worst.
-    distances = np.full((n_films, k), np.nan)
+    distances = np.full((len(part), k), np.nan)
     for start, left, values in rows if k else ():
-        stop, negated = start + len(values), -values
+        if start >= part.stop:
+            break  # The rows from here on are of later films.
         # What a film has so far stands before what comes now in the file: first the films above it,
         # as row after row comes, and last, with its own row, those to the right of it.
-        columns = np.arange(left, n_films)
+        columns = np.arange(max(left, part.start), max(left, part.stop))
+        above = -values[:, columns - left]
         # A tie with the last of the best changes nothing, as the film there comes first.
-        better = ~(np.fmin.reduce(negated, axis=0) >= distances[left:, -1])
-        columns = columns[better]
-        _improve(films, distances, columns, start, np.ascontiguousarray(negated.T[better]))
-        _improve(films, distances, np.arange(start, stop), left, negated)
+        better = ~(np.fmin.reduce(above, axis=0) >= distances[columns - part.start, -1])
+        columns = columns[better] - part.start
+        _improve(films, distances, columns, start, np.ascontiguousarray(above.T[better]))
+        own = np.arange(max(start, part.start), min(start + len(values), part.stop))
+        _improve(films, distances, own - part.start, left, -values[own - start])
     films[np.isnan(distances)] = -1
     return films, -distances
 
@@ -162,9 +189,9 @@ def _improve(
     Parameters
     ----------
     films, distances
-        The best so far of all films, (n_films, k).
+        The best so far of some films, (m, k).
     of
-        (f,): of which films.
+        (f,): of which of those.
     first
         The film of the first candidate.
     candidates

@@ -16,6 +16,7 @@ from engine.store.arrays import StoredDecade
 from engine.store.store import Store
 from engine.triangle.blocks import Chunk, RowBlock
 from engine.triangle.kernel import similarities
+from engine.triangle.selection import AtLeast, Every, Rows, Selection
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,11 @@ class Cells:
     """Chunks that are not stored."""
     computed: tuple[Chunk, ...]
     """Chunks that `store_computed` has to write."""
+
+    @property
+    def rows(self) -> Rows:
+        """The cells as rows of the triangle."""
+        return Rows(self.block.start, self.block.n_films - self.values.shape[1], self.values)
 
     @property
     def lacking(self) -> list[str]:
@@ -129,7 +135,7 @@ def cells(stored: StoredDecade, index: int, *, fresh: bool, compute: bool) -> Ce
 
 def store_computed(stored: StoredDecade, found: Cells) -> None:
     """Write the chunks of a row-block that were computed to the store."""
-    left = found.block.n_films - found.values.shape[1]
+    left = found.rows.left
     chunks = [
         (chunk, found.values[:, chunk.left - left : chunk.right - left]) for chunk in found.computed
     ]
@@ -150,6 +156,13 @@ def _compute(stored: StoredDecade, chunk: Chunk, place: NDArray[np.float64]) -> 
     )
 
 
-def block_text(films: Films, found: Cells, min_similarity: float | None) -> BlockText:
-    """Prepare the text of a row-block whose cells are all there; see `FilmTexts.block`."""
-    return films.texts.block(found.block.start, found.values, min_similarity)
+def block_text(films: Films, found: Cells, selection: Selection) -> BlockText:
+    """Prepare the text of the selected pairs of a row-block whose cells are all there."""
+    start, values = found.block.start, found.values
+    if isinstance(selection, Every):
+        return films.texts.block(start, values, None)
+    if isinstance(selection, AtLeast) and not np.isnan(selection.min_similarity):
+        return films.texts.block(start, values, selection.min_similarity)
+    # What is not at least -inf is NaN, and no rule keeps a similarity that is.
+    kept = np.where(selection.keeps(found.rows), values, np.nan)
+    return films.texts.block(start, kept, -np.inf)

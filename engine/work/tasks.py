@@ -1,4 +1,4 @@
-"""What a worker does: read one embeddings file, or bring one row-block to its end.
+"""What a worker does: read an embeddings file, select pairs, or bring a row-block to its end.
 
 A task is a small frozen value: where the store is, which decade, which row-block. It reads what
 it needs from the store and writes only what it owns, so that doing it again, later or elsewhere,
@@ -9,11 +9,12 @@ import math
 import sys
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,12 +23,14 @@ from engine.data_folder import DecadeName
 from engine.embeddings.reading import read_embeddings
 from engine.errors import DamagedError, EngineError, InputError, reason, shown
 from engine.legacy_json.output import PartialOutput
-from engine.store.arrays import ids_sha256, vectors_sha256
+from engine.store.arrays import StoredDecade, ids_sha256, vectors_sha256
 from engine.store.record import Record
 from engine.store.store import Store
 from engine.triangle.blas import machine, one_blas_thread
 from engine.triangle.kernel import KernelName
-from engine.work.row_block import Opened, block_text, cells, store_computed
+from engine.triangle.rule import Rule
+from engine.triangle.selection import Rows, Selection
+from engine.work.row_block import Cells, Opened, block_text, cells, store_computed
 
 NORM_TOLERANCE = 1e-3
 _LEAST_SQUARE = 1e-280
@@ -42,6 +45,20 @@ class ReadTask:
     input: Path
     kernel: KernelName
     normalize: bool
+
+
+@dataclass(frozen=True)
+class SelectTask:
+    """Find out which pairs of a decade a rule selects that compares them all."""
+
+    store: str
+    name: DecadeName
+    identity: str
+    """Of the record for which the task was made."""
+    n_pairs: int
+    compute: bool
+    """Compute what is missing or damaged; else that is an error."""
+    rule: Rule
 
 
 @dataclass(frozen=True)
@@ -62,14 +79,18 @@ class BlockTask:
     """Where its text belongs; None: compute only."""
     placed: bool
     """Its text is said to be in place already."""
-    min_similarity: float | None
+    selection: Selection
+    """Which of its pairs are in its text."""
+
+
+Task: TypeAlias = ReadTask | SelectTask | BlockTask
 
 
 @dataclass(frozen=True)
 class Result:
     """What became of a task."""
 
-    task: ReadTask | BlockTask
+    task: Task
     seconds: float
     """Wall time that the worker spent on it."""
     error: str | None = None
@@ -80,9 +101,13 @@ class Result:
     """What was read, of a `ReadTask`."""
     message: str = ""
     """What is worth knowing of what was read."""
+    selection: Selection | None = None
+    """What was selected, of a `SelectTask`."""
     pairs_computed: int = 0
     pairs_exported: int = 0
     """Pairs written to the output."""
+    highest: float = math.nan
+    """Highest similarity, where no pair of a row-block was written; NaN: there is none."""
     damaged: int = 0
     """Chunks that did not match their checksum and were computed again."""
     reread: bool = False
@@ -91,22 +116,24 @@ class Result:
     """The place of its text, or of those below, could not be known: it is to be done again."""
 
 
-def performer() -> Callable[[ReadTask | BlockTask], Result]:
+def performer() -> Callable[[Task], Result]:
     """Make what performs tasks in one process, one after another."""
     opened = Opened()
     return lambda task: perform(task, opened)
 
 
-def perform(task: ReadTask | BlockTask, opened: Opened | None = None) -> Result:
+def perform(task: Task, opened: Opened | None = None) -> Result:
     """Do a task; what goes wrong with its data or its disk is part of the result."""
     begin = time.perf_counter()
+    opened = opened or Opened()
     try:
         with one_blas_thread():
-            result = (
-                _read(task)
-                if isinstance(task, ReadTask)
-                else _finish_row_block(task, opened or Opened())
-            )
+            if isinstance(task, ReadTask):
+                result = _read(task)
+            elif isinstance(task, SelectTask):
+                result = _select(task, opened)
+            else:
+                result = _finish_row_block(task, opened)
     except (EngineError, InputError) as error:
         result = _failed(task, str(error))
     except DamagedError as error:
@@ -120,7 +147,7 @@ def perform(task: ReadTask | BlockTask, opened: Opened | None = None) -> Result:
     return replace(result, seconds=time.perf_counter() - begin)
 
 
-def _failed(task: ReadTask | BlockTask, error: str, *, reread: bool = False) -> Result:
+def _failed(task: Task, error: str, *, reread: bool = False) -> Result:
     return Result(task, 0.0, error=error, details=traceback.format_exc(), reread=reread)
 
 
@@ -184,22 +211,51 @@ def _norms(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
     return norms
 
 
-def _finish_row_block(task: BlockTask, opened: Opened) -> Result:
-    output = task.output
-    if task.placed and output and output.intact(task.row_block):
-        return Result(task, 0.0)
-    films = opened.films(task.store, task.name, task.identity)
-    found = cells(films.stored, task.row_block, fresh=task.fresh, compute=task.compute)
-    result = Result(task, 0.0, pairs_computed=found.pairs_computed, damaged=len(found.damaged))
+def _select(task: SelectTask, opened: Opened) -> Result:
+    stored = opened.films(task.store, task.name, task.identity).stored
+    result = Result(task, 0.0)
+
+    def read() -> Iterator[Rows]:
+        nonlocal result
+        for row_block in range(stored.record.grid.n_row_blocks):
+            found = _whole_cells(task, stored, row_block, fresh=False)
+            result = replace(
+                result,
+                pairs_computed=result.pairs_computed + found.pairs_computed,
+                damaged=result.damaged + len(found.damaged),
+            )
+            yield found.rows
+
+    selection = task.rule.selection(read, stored.record.n_films)
+    return replace(result, selection=selection)
+
+
+def _whole_cells(
+    task: SelectTask | BlockTask, stored: StoredDecade, row_block: int, *, fresh: bool
+) -> Cells:
+    """Read a row-block, and compute and store what cannot be read, if the task may."""
+    found = cells(stored, row_block, fresh=fresh, compute=task.compute)
     if not task.compute and found.lacking:
         raise EngineError(
             f"{task.store}: {task.name}: {found.lacking[0]}; run without --export-only to compute "
             "it again"
         )
-    store_computed(films.stored, found)
+    store_computed(stored, found)
+    return found
+
+
+def _finish_row_block(task: BlockTask, opened: Opened) -> Result:
+    output = task.output
+    if task.placed and output and output.intact(task.row_block):
+        return Result(task, 0.0)
+    films = opened.films(task.store, task.name, task.identity)
+    found = _whole_cells(task, films.stored, task.row_block, fresh=task.fresh)
+    result = Result(task, 0.0, pairs_computed=found.pairs_computed, damaged=len(found.damaged))
     if output is None:
         return result
-    text = block_text(films, found, task.min_similarity)
+    text = block_text(films, found, task.selection)
+    if not text.n_pairs:
+        result = replace(result, highest=float(np.fmax.reduce(found.values, axis=None)))
     if not output.publish(task.row_block, text.length, text.n_pairs):
         return replace(result, again=True)
     offset = output.offset(task.row_block)
