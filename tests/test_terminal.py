@@ -425,6 +425,22 @@ def test_above_the_bars_stand_the_decades_the_one_at_work_and_the_time(
     assert window.rows[0] == "22 of 22 decades; 00:05 elapsed"
 
 
+def test_of_several_decades_at_work_one_is_named_as_long_as_it_is_heard_of(
+    window: Window, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [100.0]
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
+    progress = TerminalProgress(stream=Terminal())
+    progress.stage("computing", 1000, 0, "pairs")
+    named = []
+    for later, decade in ((0, 1990), (0.5, 2000), (0.4, 1990), (0.9, 2000), (0.1, 2000)):
+        now[0] += later
+        progress.decade(f"embedding {decade}s", 0, 2)
+        progress.advance("computing", 100)
+        named.append(window.rows[0].split()[6])
+    assert named == ["1990s;", "1990s;", "1990s;", "1990s;", "2000s;"]
+
+
 @pytest.mark.parametrize("width", [40, 25, 79, 80, 200, 3])
 def test_when_the_window_becomes_another_nothing_of_the_old_bars_is_left(
     window: Window, width: int

@@ -15,6 +15,8 @@ from engine.terminal.bars import Stage, bar, heading, joined, standing
 
 _LINE_SECONDS = 10.0
 """Between two lines of progress where there are no bars."""
+_AT_SECONDS = 1.0
+"""For which a decade is named as being at work after it was last heard of."""
 _DRAW_SECONDS = 0.1
 """Between two drawings of the bars."""
 _WIDGETS = any(base.__module__ == "tqdm.notebook" for base in tqdm.__mro__)
@@ -58,7 +60,7 @@ class TerminalProgress(Progress):
         self.verbose = verbose
         self._stages: dict[str, Stage] = {}
         self._at: tuple[str, int, int] | None = None
-        self._begun = self._said = time.monotonic()
+        self._begun = self._said = self._heard = time.monotonic()
         self._drawn = 0.0
         self._closed = True
         self._n_lines = 0
@@ -103,7 +105,12 @@ class TerminalProgress(Progress):
                 self._write(line)
 
     def decade(self, name: str, finished: int, total: int) -> None:
-        """Remember at which decade the work is."""
+        """Remember at which decade the work is; of several, one as long as it is heard of."""
+        now = time.monotonic()
+        if self._at and self._at[0] != name and now - self._heard < _AT_SECONDS:
+            name = self._at[0]
+        else:
+            self._heard = now
         self._at = name, finished, total
 
     def standing(self) -> str:
