@@ -5,6 +5,7 @@ import json
 import math
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -302,6 +303,34 @@ def test_workers_select_the_same_pairs(
     by_workers: Path, tmp_path: Path, rule: dict[str, int]
 ) -> None:
     finish(copy(by_workers, tmp_path), workers=4, **rule)
+    assert outputs(tmp_path) == expected(tmp_path, **rule)
+
+
+KILLED = """
+import json, os, signal, sys
+import engine
+
+class Killer(engine.Progress):
+    def advance(self, name, amount):
+        if name == sys.argv[2]:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+engine.run(sys.argv[1], workers=1, progress=Killer(), **json.loads(sys.argv[3]))
+"""
+
+
+@pytest.mark.parametrize(
+    ("stage", "rule"), [("selecting", {"top_k": 5}), ("exporting", {"top_percent": 25})]
+)
+def test_a_run_killed_on_its_way_to_the_strong_pairs_goes_on(
+    tmp_path: Path, stage: str, rule: dict[str, int]
+) -> None:
+    put(tmp_path, "genres", "1990", films(300, 3))
+    command = [sys.executable, "-c", KILLED, str(tmp_path), stage, json.dumps(rule)]
+    assert subprocess.run(command, cwd=ROOT).returncode == -signal.SIGKILL
+    assert not output_path(tmp_path, "genres", "1990").exists()
+    (decade,) = finish(tmp_path, workers=1, **rule).decades
+    assert decade.pairs_computed == 0
     assert outputs(tmp_path) == expected(tmp_path, **rule)
 
 
