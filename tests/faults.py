@@ -438,8 +438,13 @@ def _prepare(
 
 def _fork_runs() -> None:
     """Fork a run for each line of stdin and answer with its process number, then its status."""
+    import engine.options
+    import engine.terminal.progress
     from engine.cli import main
 
+    # The engine imports late what not every process needs; here it would be once in every run.
+    for name in engine.__all__:
+        getattr(engine, name)
     assert threading.active_count() == 1, "a thread would be missing in every fork"
     while line := sys.stdin.buffer.readline():
         order = json.loads(line)
