@@ -17,17 +17,11 @@ import os
 import re
 import resource
 import runpy
-import select
 import shutil
 import signal
-import struct
 import subprocess
 import sys
 import tempfile
-import threading
-import time
-import traceback
-from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,10 +30,10 @@ from unittest import mock
 
 import numpy as np
 from errands import Small, cut_small
+from forks import ENGINE, ROOT, Forked, forker
 from reference import Stamp, chunks, notebook
 from waiting import PATIENCE
 
-ROOT = Path(__file__).resolve().parents[1]
 NOBODY = 65534
 
 TALL = {"1920": 225, "1930": 130, "1940": 75, "1950": 65, "1960": 2, "1970": 0}
@@ -212,14 +206,14 @@ class Outcome:
         return [line for line in self.stderr.splitlines() if line.startswith("error:")]
 
 
-class Running(ABC):
+class Running:
     """A run at work, in a process group of its own."""
 
-    pid: int
     ended = False
 
-    def __init__(self, out: Path, err: Path) -> None:
-        self._out, self._err = out, err
+    def __init__(self, process: Forked | subprocess.Popen[bytes], out: Path, err: Path) -> None:
+        self._process, self._out, self._err = process, out, err
+        self.pid = process.pid
 
     def kill(self, number: int = signal.SIGKILL, *, group: bool = True) -> None:
         """Send a signal to the whole process group, or to the main process alone."""
@@ -237,17 +231,14 @@ class Running(ABC):
 
     def wait(self, timeout: float = PATIENCE) -> Outcome:
         """Wait for the end; a run that hangs is killed and is a failure."""
-        status = self._status(timeout)
-        if status is None:
+        try:
+            status = self._process.wait(timeout)
+        except subprocess.TimeoutExpired:
             self.kill()
-            self._status(PATIENCE)
-            raise AssertionError(f"the run hangs; it said: {self.stderr()}")
+            self._process.wait(PATIENCE)
+            raise AssertionError(f"the run hangs; it said: {self.stderr()}") from None
         self.ended = True
         return Outcome(status, _said(self._out), self.stderr())
-
-    @abstractmethod
-    def _status(self, timeout: float) -> int | None:
-        """Wait for the exit status; None when there is none yet."""
 
 
 def _said(path: Path) -> str:
@@ -257,60 +248,18 @@ def _said(path: Path) -> str:
         return ""  # Killed before it could begin to speak.
 
 
-class _Warm(Running):
-    def __init__(self, out: Path, err: Path, answers: int) -> None:
-        super().__init__(out, err)
-        self._answers = answers
-        pid = self._status(PATIENCE)
-        assert pid is not None, "no run was forked"
-        self.pid = pid
-
-    def _status(self, timeout: float) -> int | None:
-        ready, _, _ = select.select([self._answers], [], [], timeout)
-        if not ready:
-            return None
-        answer = os.read(self._answers, _ANSWER.size)
-        assert answer, "the process that forks the runs has died"
-        return int(_ANSWER.unpack(answer)[0])
-
-
-class _Cold(Running):
-    def __init__(self, out: Path, err: Path, command: list[str]) -> None:
-        super().__init__(out, err)
-        with open(out, "wb") as stdout, open(err, "wb") as stderr:
-            self._process = subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=stdout,
-                stderr=stderr,
-                start_new_session=True,
-                cwd=ROOT,
-            )
-        self.pid = self._process.pid
-
-    def _status(self, timeout: float) -> int | None:
-        try:
-            return self._process.wait(timeout)
-        except subprocess.TimeoutExpired:
-            return None
-
-
-_ANSWER = struct.Struct("<i")
-
-
 def script(*arguments: object, **options: Any) -> list[str]:
     """The command that runs ``scripts/run.py`` as `_prepare` makes it."""
-    command = [sys.executable, __file__, "run", json.dumps(options), *arguments]
+    command = [sys.executable, __file__, json.dumps(options), *arguments]
     return list(map(str, command))
 
 
 class Launcher:
-    """Starts runs: one warm at a time, and any number cold."""
+    """Starts runs, and leaves none behind."""
 
     def __init__(self) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="faults-")
         self._count = itertools.count()
-        self._forker: subprocess.Popen[bytes] | None = None
         self._runs: list[Running] = []
 
     def __enter__(self) -> "Launcher":
@@ -321,10 +270,6 @@ class Launcher:
             if not run.ended:  # Its test has failed.
                 run.kill()
                 run.wait()
-        if self._forker and self._forker.stdin and self._forker.stdout:
-            self._forker.stdin.close()
-            self._forker.wait(PATIENCE)
-            self._forker.stdout.close()
         self._folder.cleanup()
 
     def _files(self) -> tuple[Path, Path]:
@@ -333,32 +278,26 @@ class Launcher:
 
     def warm(self, *arguments: object, **options: Any) -> Running:
         """Start a run without imports; `options` as in `_prepare`."""
-        if self._forker is None:
-            self._forker = subprocess.Popen(
-                [sys.executable, __file__, "fork"],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                bufsize=0,
-            )
-        assert self._forker.stdin
-        assert self._forker.stdout
-        for run in self._runs:
-            if isinstance(run, _Warm) and not run.ended:  # Its test has failed.
-                run.kill()
-                run.wait()
         out, err = self._files()
-        order = {
-            "arguments": list(map(str, arguments)),
-            "options": options,
-            "out": str(out),
-            "err": str(err),
-        }
-        self._forker.stdin.write(json.dumps(order).encode() + b"\n")
-        return self._begun(_Warm(out, err, self._forker.stdout.fileno()))
+        words = list(map(str, arguments))
+        process = forker("faults", *ENGINE).start(
+            "faults:run_warm", options, words, out=out, err=err
+        )
+        return self._begun(Running(process, out, err))
 
     def cold(self, *arguments: object, **options: Any) -> Running:
         """Start a process with ``scripts/run.py`` in it; `options` as in `_prepare`."""
-        return self._begun(_Cold(*self._files(), script(*arguments, **options)))
+        out, err = self._files()
+        with open(out, "wb") as stdout, open(err, "wb") as stderr:
+            process = subprocess.Popen(
+                script(*arguments, **options),
+                stdin=subprocess.DEVNULL,
+                stdout=stdout,
+                stderr=stderr,
+                start_new_session=True,
+                cwd=ROOT,
+            )
+        return self._begun(Running(process, out, err))
 
     def _begun(self, run: Running) -> Running:
         self._runs = [each for each in self._runs if not each.ended] + [run]
@@ -436,43 +375,12 @@ def _prepare(
         os.setuid(user)
 
 
-def _fork_runs() -> None:
-    """Fork a run for each line of stdin and answer with its process number, then its status."""
-    import engine.options
-    import engine.terminal.progress
+def run_warm(options: dict[str, Any], arguments: list[str]) -> int:
+    """Be a run, as a fork."""
     from engine.cli import main
 
-    # The engine imports late what not every process needs; here it would be once in every run.
-    for name in engine.__all__:
-        getattr(engine, name)
-    assert threading.active_count() == 1, "a thread would be missing in every fork"
-    while line := sys.stdin.buffer.readline():
-        order = json.loads(line)
-        pid = os.fork()
-        if not pid:
-            os.setsid()
-            for path, descriptor in (("/dev/null", 0), (order["out"], 1), (order["err"], 2)):
-                file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o666)
-                os.dup2(file, descriptor)
-                os.close(file)
-            status = 70
-            try:
-                _prepare(**order["options"])
-                status = main(order["arguments"])
-                sys.stdout.flush()
-            except SystemExit as stop:
-                status = int(stop.code or 0)
-            except BaseException:
-                traceback.print_exc()
-            finally:
-                with contextlib.suppress(BaseException):
-                    sys.stderr.flush()
-                os._exit(status)
-        while os.getpgid(pid) != pid:  # Not before it can be found, and killed, as a group.
-            time.sleep(0.001)
-        os.write(1, _ANSWER.pack(pid))
-        _, status = os.waitpid(pid, 0)
-        os.write(1, _ANSWER.pack(os.waitstatus_to_exitcode(status)))
+    _prepare(**options)
+    return main(arguments)
 
 
 # --- Processes
@@ -513,11 +421,7 @@ def workers(pgid: int) -> list[int]:
 
 if __name__ == "__main__":
     sys.path.insert(0, str(ROOT))
-    if sys.argv[1] == "fork":
-        _fork_runs()
-    else:
-        options = json.loads(sys.argv[2])
-        _prepare(**options)
-        sys.argv[:] = ["scripts/run.py", *sys.argv[3:]]
-        sys.path.insert(0, str(ROOT / "scripts"))  # As Python does for a script.
-        runpy.run_path(str(ROOT / "scripts" / "run.py"), run_name="__main__")
+    _prepare(**json.loads(sys.argv[1]))
+    sys.argv[:] = ["scripts/run.py", *sys.argv[2:]]
+    sys.path.insert(0, str(ROOT / "scripts"))  # As Python does for a script.
+    runpy.run_path(str(ROOT / "scripts" / "run.py"), run_name="__main__")

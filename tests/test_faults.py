@@ -28,7 +28,6 @@ from faults import (
     FEW,
     LONG,
     NOBODY,
-    ROOT,
     TALL,
     WIDE,
     Films,
@@ -45,6 +44,7 @@ from faults import (
     workers,
     write_films,
 )
+from forks import ROOT
 from kills import completes, goes_on, kill_worker, scene, series, with_workers
 from reference import chunks, notebook
 from waiting import PATIENCE, within

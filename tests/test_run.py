@@ -15,7 +15,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from faults import FEW, ROOT, Films, Launcher, children, held_at, made_up
+from faults import FEW, Films, Launcher, children, held_at, made_up
+from forks import ROOT
 from kills import with_workers
 from reference import chunks
 from waiting import PATIENCE, within
