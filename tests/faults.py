@@ -227,7 +227,7 @@ class Running:
 
     def stderr(self) -> str:
         """What it has said so far."""
-        return _said(self._err)
+        return self._err.read_text(errors="replace")
 
     def wait(self, timeout: float = PATIENCE) -> Outcome:
         """Wait for the end; a run that hangs is killed and is a failure."""
@@ -238,14 +238,7 @@ class Running:
             self._process.wait(PATIENCE)
             raise AssertionError(f"the run hangs; it said: {self.stderr()}") from None
         self.ended = True
-        return Outcome(status, _said(self._out), self.stderr())
-
-
-def _said(path: Path) -> str:
-    try:
-        return path.read_text(errors="replace")
-    except FileNotFoundError:
-        return ""  # Killed before it could begin to speak.
+        return Outcome(status, self._out.read_text(errors="replace"), self.stderr())
 
 
 def script(*arguments: object, **options: Any) -> list[str]:

@@ -109,20 +109,19 @@ class Forker:
         order = {
             "function": function,
             "arguments": arguments,
-            "out": str(out),
-            "err": str(err),
             "cwd": str(cwd),
             "environment": {**os.environ, **(environment or {})},
         }
+        text = json.dumps(order).encode()
         read, write = os.pipe()
-        try:
-            with self._turn:  # Until it has begun: two orders must not run into one another.
-                text = json.dumps(order).encode()
-                socket.send_fds(self._orders, [_NUMBER.pack(len(text))], [write])
-                self._orders.sendall(text)
-                return Forked(read)
-        finally:
-            os.close(write)
+        with contextlib.ExitStack() as stack:
+            files = [stack.enter_context(open(file, "wb")) for file in (write, out, err)]
+            # Held until the process has begun: two orders must not run into one another.
+            stack.enter_context(self._turn)
+            descriptors = [file.fileno() for file in files]
+            socket.send_fds(self._orders, [_NUMBER.pack(len(text))], descriptors)
+            self._orders.sendall(text)
+            return Forked(read)
 
     def close(self) -> None:
         """End the process that forks the others."""
@@ -153,40 +152,45 @@ def _serve(orders: socket.socket) -> None:
         if ended in ready:
             os.read(ended, 4096)
             for pid, status in _reaped():
-                with os.fdopen(answers.pop(pid), "wb") as answer:
-                    answer.write(_NUMBER.pack(status))
+                os.write(answers[pid], _NUMBER.pack(status))
+                os.close(answers.pop(pid))
         if orders.fileno() in ready:
-            head, received, _, _ = socket.recv_fds(orders, _NUMBER.size, 1)
+            head, files, _, _ = socket.recv_fds(orders, _NUMBER.size, 3)
             if not head:
                 return
+            answer, *said = files
             [size] = _NUMBER.unpack(head)
             order = json.loads(orders.recv(size, socket.MSG_WAITALL))
             pid = os.fork()
             if not pid:
-                os._exit(_play(order, [orders.fileno(), ended, ends, *received, *answers.values()]))
+                for descriptor in (orders.fileno(), ended, ends, answer, *answers.values()):
+                    os.close(descriptor)
+                os._exit(_play(order, *said))
+            for descriptor in said:
+                os.close(descriptor)
             while os.getpgid(pid) != pid:  # Not before it can be found, and killed, as a group.
                 time.sleep(0.001)
-            [answers[pid]] = received
-            os.write(answers[pid], _NUMBER.pack(pid))
+            answers[pid] = answer
+            os.write(answer, _NUMBER.pack(pid))
 
 
 def _reaped() -> list[tuple[int, int]]:
     found = []
     with contextlib.suppress(ChildProcessError):  # None is left.
-        while (end := os.waitpid(-1, os.WNOHANG))[0]:
-            found.append((end[0], os.waitstatus_to_exitcode(end[1])))
+        while True:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+            if not pid:
+                break
+            found.append((pid, os.waitstatus_to_exitcode(status)))
     return found
 
 
-def _play(order: dict[str, Any], foreign: list[int]) -> int:
+def _play(order: dict[str, Any], out: int, err: int) -> int:
     """Be what was ordered, and return the exit status."""
     os.setsid()
     signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    for descriptor in foreign:
-        os.close(descriptor)
-    for path, descriptor in (("/dev/null", 0), (order["out"], 1), (order["err"], 2)):
-        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o666)
+    for descriptor, file in ((1, out), (2, err)):
         os.dup2(file, descriptor)
         os.close(file)
     os.chdir(order["cwd"])
