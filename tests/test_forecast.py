@@ -61,7 +61,11 @@ def test_the_status_says_what_the_run_then_does(
     assert grown == pytest.approx(after - before, rel=0.02, abs=60_000)  # Records and checksums.
 
 
-@pytest.mark.parametrize("head", [b"", b"{}", b'{"7": [', b"[]" * 2**18, b"\0"])
+@pytest.mark.parametrize(
+    "head",
+    [b"", b"{}", b'{"7": [', b"[]" * 2**18, b"\0"],
+    ids=["nothing", "no film", "a beginning", "lists without end", "no text"],
+)
 def test_a_file_that_tells_nothing_is_no_reason_to_stop(tmp_path: Path, head: bytes) -> None:
     put(tmp_path, "genres", "1990", {}).write_bytes(head)
     (decade,) = engine.status(tmp_path).decades
