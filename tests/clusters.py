@@ -61,8 +61,15 @@ def needs(*modules: str) -> pytest.MarkDecorator:
 
 def _loaded() -> list[str]:
     """What every command has imported that may want it, as far as it is installed."""
-    late = ["engine.work.dask.cluster", "distributed.cli", "s3fs", "moto.server"]
-    return [*ENGINE, *(name for name in late if not not_installed(name.partition(".")[0]))]
+    late = {
+        "engine.work.dask.cluster": "distributed",
+        "distributed.cli": "distributed",
+        "engine.store.remote": "fsspec",
+        "s3fs": "s3fs",
+        "moto.server": "moto",
+    }
+    there = [name for name, package in late.items() if not not_installed(package)]
+    return ["clusters", *ENGINE, *there]
 
 
 # --- Machines

@@ -26,12 +26,14 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 ENGINE = (
+    "engine.cli",
     "engine.options",
     "engine.terminal.progress",
+    "engine.batch.run",
     "engine.batch.status",
     "engine.batch.verify",
 )
-"""What the command line imports late, and by that all of it."""
+"""What the command line imports, early or late."""
 _NUMBER = struct.Struct("<i")
 """What is told of a fork: its process number, then its exit status."""
 
