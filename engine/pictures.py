@@ -29,11 +29,13 @@ FEWEST_BINS = 40
 """Of a histogram; the width of each is a round number."""
 PIXELS = 500
 """Most rows and columns of a heat map."""
-_UPPER, _LOWER, _MEDIAN, _PERCENTILE = "#e69f00", "#a6c8e4", "#0b3c6f", "#8a4b00"
-_MISSING, _GREY = "#d9d9d9", "#404040"
+UPPER, LOWER, MEDIAN, PERCENTILE = "#e69f00", "#a6c8e4", "#0b3c6f", "#8a4b00"
+"""Colours of the most similar quarter, of the other pairs, and of the lines at quantiles."""
+MISSING, GREY = "#d9d9d9", "#404040"
+"""Colours of cells without a value, and of what is explained."""
 _DASHES = (0, (3, 1.5))
 _DPI = 160
-_STYLE: Any = {
+STYLE: Any = {
     "font.size": 9,
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -47,6 +49,7 @@ _STYLE: Any = {
     "legend.borderaxespad": 0,
     "legend.frameon": False,
 }
+"""Of matplotlib, for every picture."""
 
 Side: TypeAlias = Literal["left", "right"]
 
@@ -74,7 +77,7 @@ def draw_distributions(approach: str, distributions: Sequence[Distribution]) -> 
     panel_height = 1.35 if rows > 1 else 1.9
     height = 1.72 + rows * panel_height + (rows - 1) * 0.75
     left, right, bottom, top = 0.65 / width, 1 - 0.15 / width, 0.6 / height, 1 - 1.12 / height
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(width, height))
         panels = list(figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True).flat)
         figure.subplots_adjust(left, bottom, right, top, wspace=0.1, hspace=0.75 / panel_height)
@@ -101,11 +104,9 @@ def draw_distributions(approach: str, distributions: Sequence[Distribution]) -> 
 
 def _legend() -> list[Artist]:
     return [
-        Line2D([], [], color=_MEDIAN, linewidth=1.4, label="median"),
-        Line2D(
-            [], [], color=_PERCENTILE, linewidth=1.4, linestyle=_DASHES, label="75th percentile"
-        ),
-        Patch(color=_UPPER, label="the most similar quarter of the pairs"),
+        Line2D([], [], color=MEDIAN, linewidth=1.4, label="median"),
+        Line2D([], [], color=PERCENTILE, linewidth=1.4, linestyle=_DASHES, label="75th percentile"),
+        Patch(color=UPPER, label="the most similar quarter of the pairs"),
     ]
 
 
@@ -119,19 +120,19 @@ def _draw_panel(
     panel.set_title(f"{shown.name.decade}s", loc="left", fontsize=11, weight="bold", pad=20)
     if shown.per_cent < 100:
         panel.set_title(f"{shown.per_cent} % of the pairs", loc="right", fontsize=9, pad=20)
-    _note(panel, "left", 6, _size(shown), _GREY, va="bottom")
+    _note(panel, "left", 6, _size(shown), GREY, va="bottom")
     if not shown.n_counted:
         return
     median, percentile = shown.quantile(0.5), shown.quantile(0.75)
-    panel.stairs(share, edges, fill=True, color=_LOWER)
+    panel.stairs(share, edges, fill=True, color=LOWER)
     # The bin that the percentile falls into is divided there.
     first = min(int(np.searchsorted(edges, percentile, "right")) - 1, len(share) - 1)
     upper = np.concatenate([[percentile], edges[first + 1 :]])
-    panel.stairs(share[first:], upper, fill=True, color=_UPPER)
-    panel.axvline(median, color=_MEDIAN, linewidth=1.4)
-    panel.axvline(percentile, color=_PERCENTILE, linewidth=1.4, linestyle=_DASHES)
-    _note(panel, side, -3, f"median {_number(median)}", _MEDIAN)
-    _note(panel, side, -16, f"75th percentile\n{_number(percentile)}", _PERCENTILE)
+    panel.stairs(share[first:], upper, fill=True, color=UPPER)
+    panel.axvline(median, color=MEDIAN, linewidth=1.4)
+    panel.axvline(percentile, color=PERCENTILE, linewidth=1.4, linestyle=_DASHES)
+    _note(panel, side, -3, f"median {_number(median)}", MEDIAN)
+    _note(panel, side, -16, f"75th percentile\n{_number(percentile)}", PERCENTILE)
 
 
 def _note(
@@ -189,7 +190,7 @@ def draw_heat_map(image: NDArray[np.float64], together: int, shown: Distribution
     # Every pixel becomes a square of so many points: nothing is blurred, and files stay small.
     side = len(image) * max(1, round(960 / len(image)))
     width, height = side + 250, side + 160
-    with matplotlib.rc_context({**_STYLE, "axes.spines.top": True, "axes.spines.right": True}):
+    with matplotlib.rc_context({**STYLE, "axes.spines.top": True, "axes.spines.right": True}):
         figure = Figure(figsize=(width / _DPI, height / _DPI))
         axes = figure.add_axes((60 / width, 60 / height, side / width, side / height))
         axes.set_title(
@@ -202,10 +203,10 @@ def draw_heat_map(image: NDArray[np.float64], together: int, shown: Distribution
         size = _size(shown)
         if shown.per_cent < 100:
             size += f", {shown.per_cent} % of them computed, the rest is grey"
-        _note(axes, "left", 6, size, _GREY, va="bottom")
+        _note(axes, "left", 6, size, GREY, va="bottom")
         mesh = axes.imshow(
             image,
-            cmap=matplotlib.colormaps["viridis"].resampled(128).with_extremes(bad=_MISSING),
+            cmap=matplotlib.colormaps["viridis"].resampled(128).with_extremes(bad=MISSING),
             vmin=low,
             vmax=high,
             interpolation="nearest",
@@ -228,7 +229,7 @@ def save(figure: Figure, path: Path) -> list[Path]:
     written = []
     for kind, metadata in (("png", {"Software": None}), ("svg", {"Date": None})):
         content = io.BytesIO()
-        with matplotlib.rc_context(_STYLE):
+        with matplotlib.rc_context(STYLE):
             figure.savefig(content, format=kind, dpi=_DPI, metadata=metadata)
         if kind == "png":
             content = _with_palette(content)

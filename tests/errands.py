@@ -18,7 +18,7 @@ def cut_small() -> None:
     blocks.ROW_BLOCK_CELLS = blocks.ROW_BLOCK_CELLS * SMALL**2 // blocks.CHUNK_CELLS
     for module in (blocks, preflight):
         vars(module)["CHUNK_CELLS"] = SMALL**2
-    blocks._TALLEST = SMALL
+    blocks.TALLEST = SMALL
 
 
 @dataclass(frozen=True)

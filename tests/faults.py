@@ -352,7 +352,7 @@ def _prepare(
     if cpus:
         mock.patch.object(engine.batch.run, "cpus", return_value=cpus).start()
     if eager:
-        mock.patch.object(engine.batch.cost, "_START_SECONDS", 1e-9).start()
+        mock.patch.object(engine.batch.cost, "START_SECONDS", 1e-9).start()
     if machine:
         for module in (engine.batch.notices, engine.work.tasks):
             mock.patch.object(module, "machine", return_value=machine).start()

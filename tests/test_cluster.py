@@ -281,13 +281,14 @@ def test_a_scheduler_that_dies_when_all_is_computed_is_not_missed(
 ) -> None:
     # The cluster's last result is in, and the export has begun.
     prepare = (
-        "import time, engine.batch.job; from pathlib import Path\n"
-        "work = engine.batch.job.Job._work\n"
-        "def wait(job):\n"
-        f"    Path({str(data)!r}, 'computed').touch()\n"
-        f"    while not Path({str(data)!r}, 'killed').exists(): time.sleep(0.02)\n"
-        "    work(job)\n"
-        "engine.batch.job.Job._work = wait"
+        "import time; from pathlib import Path\n"
+        "from engine.terminal.progress import TerminalProgress as Progress\n"
+        "def stage(progress, name, *more, begin=Progress.stage):\n"
+        "    if name == 'exporting':\n"
+        f"        Path({str(data)!r}, 'computed').touch()\n"
+        f"        while not Path({str(data)!r}, 'killed').exists(): time.sleep(0.02)\n"
+        "    begin(progress, name, *more)\n"
+        "Progress.stage = stage"
     )
     cluster = Cluster(fast.folder / "mortal")
     cluster.folder.mkdir()
@@ -324,8 +325,7 @@ def test_a_task_that_kills_each_worker_is_given_up(tmp_path: Path, data: Path) -
         assert "the worker died over a row-block" in outcome.errors[0]
 
         # Nobody is left now.
-        impatient = "import engine.work.dask.cluster; engine.work.dask.cluster._WORKER_SECONDS = 1"
-        outcome = run(data, "--dask", cluster.address, prepare=impatient).wait()
+        outcome = run(data, "--dask", cluster.address, "--wait-for-workers", 1).wait()
         assert "the scheduler has had no worker for" in outcome.errors[0]
     finally:
         cluster.close()
@@ -351,7 +351,7 @@ def test_a_cluster_without_any_worker_is_not_waited_for_without_end(
     slow: Cluster, data: Path
 ) -> None:
     revive(slow)
-    impatient = "import engine.work.dask.cluster; engine.work.dask.cluster._ALONE_SECONDS = 2"
+    impatient = "import engine.work.dask.cluster; engine.work.dask.cluster.ALONE_SECONDS = 2"
     running = run(data, "--dask", slow.address, prepare=impatient)
     within(lambda: len(chunks(data / "similarities.zarr")) >= 1)
     slow.kill("worker1")
@@ -386,7 +386,7 @@ def joined(cluster: Cluster, number: int, **more: Any) -> Iterator[None]:
 
 def test_a_scheduler_that_cannot_be_reached_is_said(data: Path) -> None:
     address = f"tcp://127.0.0.1:{free_port()}"
-    impatient = "import engine.work.dask.connection as c; c._CONNECT_SECONDS = 1"
+    impatient = "import engine.work.dask.connection as c; c.CONNECT_SECONDS = 1"
     for there in (address, "nonsense://here"):
         sentence = f"{there}: no Dask scheduler was reached within 1 s"
         assert sentence in refused(data, there, prepare=impatient)

@@ -373,7 +373,7 @@ def window(monkeypatch: pytest.MonkeyPatch) -> Window:
         TerminalProgress, "_width", lambda self: self.stream and window.width, raising=True
     )
     monkeypatch.setattr(TerminalProgress, "_put", lambda self, text: window.write(text))
-    monkeypatch.setattr("engine.terminal.progress._DRAW_SECONDS", -1.0)
+    monkeypatch.setattr("engine.terminal.progress.DRAW_SECONDS", -1.0)
     return window
 
 
