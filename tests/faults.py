@@ -6,7 +6,8 @@ of boundaries, not of pairs.
 A run starts *cold*, as a command of its own, or *warm*: forked from a process that has imported
 everything already, so that a hundred runs take seconds and a kill falls on the work rather than
 on the imports. Either way it is the real command line in a process group of its own, and what
-is done to it is real.
+is done to it is real. Where nothing is done to it but to what it reads, it may run *inside* the
+process of the tests.
 """
 
 import contextlib
@@ -22,13 +23,14 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 from unittest import mock
 
 import numpy as np
+import pytest
 from errands import Small, cut_small
 from forks import ENGINE, ROOT, Forked, forker
 from reference import Stamp, chunks, notebook
@@ -299,6 +301,27 @@ class Launcher:
     def run(self, *arguments: object, **options: Any) -> Outcome:
         """Let a warm run go to its end."""
         return self.warm(*arguments, **options).wait()
+
+
+class Runs(Protocol):
+    """What lets a run go to its end."""
+
+    def run(self, *arguments: object) -> Outcome:
+        """Run the command line."""
+
+
+class Inside:
+    """Runs in this process, with small triangles."""
+
+    def __init__(
+        self, command: Callable[..., tuple[int, str, str]], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        self._command = command
+        cut_small(monkeypatch.setattr)
+
+    def run(self, *arguments: object) -> Outcome:
+        """Run the command line."""
+        return Outcome(*self._command(*map(str, arguments)))
 
 
 def _prepare(
