@@ -338,12 +338,17 @@ class Bucket:
             "moto.server", ["-H", address, "-p", port], folder / f"bucket-{port}.log"
         )
         within(self._answers)
-        self.ask("PUT", "")
+        self.empty()
 
     def _answers(self) -> bool:
         with contextlib.suppress(OSError), urllib.request.urlopen(self.endpoint):
             return True
         return False
+
+    def empty(self) -> None:
+        """Have nothing but one bucket, which is empty."""
+        urllib.request.urlopen(f"{self.endpoint}/moto-api/reset", b"").close()
+        self.ask("PUT", "")
 
     def ask(self, method: str, key: str, content: bytes | None = None) -> bytes:
         """Make a request about the bucket or a key in it."""
