@@ -245,6 +245,9 @@ def run(
 ) -> Command:
     """Start the command line on a data folder, after some Python."""
     words = ["--data", *map(str, [data, *arguments])]
+    if "--dask" in words:
+        patient = f"import engine.work.dask.connection as c; c.CONNECT_SECONDS = {PATIENCE}"
+        prepare = f"{patient}\n{prepare}"
     log = data.with_name(f"{data.name}-{sum(1 for _ in data.parent.glob('*.log'))}.log")
     return Command("engine", words, log, environment, machine, prepare)
 

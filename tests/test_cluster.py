@@ -35,7 +35,7 @@ from clusters import (
     run,
 )
 from reference import chunks, expected, films, outputs, put, stamps
-from waiting import within
+from waiting import PATIENCE, within
 
 from engine.errors import ClusterError
 from engine.triangle.blas import machine
@@ -264,7 +264,7 @@ def test_a_run_that_is_killed_or_interrupted_is_resumed_on_the_cluster(
     revive(slow)
     running = begun(data, slow)
     running.kill(number)
-    outcome = running.wait(20)
+    outcome = running.wait()
     assert outcome.status == (-number if number == signal.SIGKILL else 128 + number)
     if number == signal.SIGINT:
         assert outcome.stderr.splitlines()[-1].startswith("interrupted: ")
@@ -481,6 +481,7 @@ def test_the_block_for_dask_jobqueue_runs(
     (code,) = re.findall(r"```python\n(.*?)```", document, re.DOTALL)
     queue = SimpleNamespace(SLURMCluster=SLURMCluster)
     monkeypatch.setitem(sys.modules, "dask_jobqueue", queue)
+    monkeypatch.setattr("engine.work.dask.connection.CONNECT_SECONDS", PATIENCE)
     monkeypatch.chdir(tmp_path)
     exec(code.replace("/shared/", f"{tmp_path}/"), {})
     assert asked == [(1, 1), 32, 1]

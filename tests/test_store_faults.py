@@ -25,6 +25,7 @@ import orjson
 import pytest
 from conftest import Listener
 from reference import expected, films, outputs, put
+from waiting import PATIENCE
 
 import engine
 from engine.data_folder import DecadeName
@@ -618,7 +619,7 @@ def test_nothing_that_zarr_takes_from_the_environment_changes_anything(
         text=True,
         cwd=data,
         env={**os.environ, **settings},
-        timeout=60,
+        timeout=PATIENCE,
     )
     assert (run.returncode, run.stderr) == (0, "")
     assert outputs(data) == expected(data)
@@ -717,4 +718,4 @@ def test_a_portal_that_answers_for_the_object_store_is_not_believed(
             engine.run(data, store="s3://portal-bucket/store.zarr", workers=1)
     finally:
         server.close()
-        thread.join(5)
+        thread.join()

@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from reference import films, put
+from waiting import PATIENCE
 
 import engine
 from engine import DecadeStatus, DecadeSummary, Status, Summary
@@ -562,7 +563,8 @@ def test_a_notebook_shows_a_bar_a_stage_and_then_the_table(tmp_path: Path) -> No
         "import json, nbclient, nbformat, sys\n"
         "cells = [nbformat.v4.new_code_cell(sys.argv[1])]\n"
         "notebook = nbformat.v4.new_notebook(cells=cells)\n"
-        "nbclient.NotebookClient(notebook, kernel_name='python3').execute()\n"
+        f"patience = {{'startup_timeout': {PATIENCE}, 'iopub_timeout': {PATIENCE}}}\n"
+        "nbclient.NotebookClient(notebook, kernel_name='python3', **patience).execute()\n"
         "print(json.dumps([cells[0].outputs, notebook.metadata]))"
     )
     done = subprocess.run(
@@ -571,7 +573,7 @@ def test_a_notebook_shows_a_bar_a_stage_and_then_the_table(tmp_path: Path) -> No
         env={**os.environ, "PYTHONPATH": str(Path(engine.__file__).parents[1])},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=PATIENCE,
     )
     assert done.returncode == 0, done.stderr
     outputs, metadata = json.loads(done.stdout)
