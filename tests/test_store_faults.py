@@ -4,6 +4,7 @@ Every fault here is done to the files of a small store, and then a run decides: 
 notebook's bytes, or says in one sentence why it cannot.
 """
 
+import contextlib
 import hashlib
 import itertools
 import json
@@ -659,7 +660,9 @@ def silent() -> Iterator[str]:
         yield f"http://127.0.0.1:{server.getsockname()[1]}"
 
 
-def answering(answer: bytes) -> tuple[socket.socket, threading.Thread]:
+@contextlib.contextmanager
+def answering(answer: bytes) -> Iterator[str]:
+    """A server that gives everybody the same answer."""
     server = socket.create_server(("127.0.0.1", 0))
 
     def serve() -> None:
@@ -674,7 +677,13 @@ def answering(answer: bytes) -> tuple[socket.socket, threading.Thread]:
 
     thread = threading.Thread(target=serve, daemon=True)
     thread.start()
-    return server, thread
+    try:
+        yield f"http://127.0.0.1:{server.getsockname()[1]}"
+    finally:
+        with contextlib.suppress(OSError):
+            server.shutdown(socket.SHUT_RDWR)  # Or it would wait for another call.
+        server.close()
+        thread.join()
 
 
 @pytest.fixture
@@ -687,8 +696,10 @@ def s3(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
             "AWS_ACCESS_KEY_ID": "key",
             "AWS_SECRET_ACCESS_KEY": "secret",
             "AWS_DEFAULT_REGION": "us-east-1",
+            "AWS_MAX_ATTEMPTS": "1",  # It would wait between more.
         }.items():
             monkeypatch.setenv(name, value)
+        monkeypatch.setattr("s3fs.S3FileSystem.retries", 1)
 
     return at
 
@@ -707,15 +718,12 @@ def test_a_portal_that_answers_for_the_object_store_is_not_believed(
     s3: Callable[[str], None], data: Path
 ) -> None:
     body = b"<html>Please accept our terms.</html>"
-    server, thread = answering(
+    answer = (
         b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nConnection: close\r\n"
         + f"Content-Length: {len(body)}\r\n\r\n".encode()
         + body
     )
-    try:
-        s3(f"http://127.0.0.1:{server.getsockname()[1]}")
+    with answering(answer) as endpoint:
+        s3(endpoint)
         with pytest.raises((engine.EngineError, OSError)):
             engine.run(data, store="s3://portal-bucket/store.zarr", workers=1)
-    finally:
-        server.close()
-        thread.join()
