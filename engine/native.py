@@ -12,7 +12,7 @@ from types import ModuleType
 
 FORBID = "SIMILARITIES_ENGINE_PURE_PYTHON"
 """Environment variable that, set to anything, has everything done in Python and numpy."""
-_INTERFACE = 1
+INTERFACE = 1
 """Of the modules that this engine can call; an older build may lie beside a newer clone."""
 
 
@@ -23,7 +23,7 @@ def _module(name: str) -> ModuleType | None:
         module = importlib.import_module(name)
     except ImportError:
         return None  # Not built, or for another machine.
-    return module if module.INTERFACE == _INTERFACE else None
+    return module if module.INTERFACE == INTERFACE else None
 
 
 dot = _module("_similarities_dot")

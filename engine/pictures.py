@@ -26,11 +26,13 @@ from engine.query.overview import Distribution, bin_edges, colour_range
 
 PIXELS = 500
 """Most rows and columns of a heat map."""
-_UPPER, _LOWER, _MEDIAN, _PERCENTILE = "#e69f00", "#a6c8e4", "#0b3c6f", "#8a4b00"
-_MISSING, _GREY = "#d9d9d9", "#404040"
+UPPER, LOWER, MEDIAN, PERCENTILE = "#e69f00", "#a6c8e4", "#0b3c6f", "#8a4b00"
+"""Colours of the most similar quarter, of the other pairs, and of the lines at quantiles."""
+MISSING, GREY = "#d9d9d9", "#404040"
+"""Colours of cells without a value, and of what is explained."""
 _DASHES = (0, (3, 1.5))
 _DPI = 160
-_STYLE: Any = {
+STYLE: Any = {
     "font.size": 9,
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -45,6 +47,7 @@ _STYLE: Any = {
     "legend.borderaxespad": 0,
     "legend.frameon": False,
 }
+"""Of matplotlib, for every picture."""
 
 Side: TypeAlias = Literal["left", "right"]
 
@@ -64,7 +67,7 @@ def draw_distributions(approach: str, distributions: Sequence[Distribution]) -> 
     panel_height = 1.35 if rows > 1 else 1.9
     height = 1.72 + rows * panel_height + (rows - 1) * 0.75
     left, right, bottom, top = 0.65 / width, 1 - 0.15 / width, 0.6 / height, 1 - 1.12 / height
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(width, height))
         panels = list(figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True).flat)
         figure.subplots_adjust(left, bottom, right, top, wspace=0.1, hspace=0.75 / panel_height)
@@ -93,11 +96,9 @@ def draw_distributions(approach: str, distributions: Sequence[Distribution]) -> 
 
 def _legend() -> list[Artist]:
     return [
-        Line2D([], [], color=_MEDIAN, linewidth=1.4, label="median"),
-        Line2D(
-            [], [], color=_PERCENTILE, linewidth=1.4, linestyle=_DASHES, label="75th percentile"
-        ),
-        Patch(color=_UPPER, label="the most similar quarter of the pairs"),
+        Line2D([], [], color=MEDIAN, linewidth=1.4, label="median"),
+        Line2D([], [], color=PERCENTILE, linewidth=1.4, linestyle=_DASHES, label="75th percentile"),
+        Patch(color=UPPER, label="the most similar quarter of the pairs"),
     ]
 
 
@@ -111,23 +112,23 @@ def _draw_panel(
     panel.set_title(f"{shown.name.decade}s", loc="left", fontsize=11, weight="bold", pad=20)
     if shown.per_cent < 100:
         panel.set_title(f"{shown.per_cent} % of the pairs", loc="right", fontsize=9, pad=20)
-    _note(panel, "left", 6, _size(shown), _GREY, va="bottom")
+    _note(panel, "left", 6, _size(shown), GREY, va="bottom")
     if not shown.n_counted:
         return
     median, percentile = shown.quantile(0.5), shown.quantile(0.75)
-    panel.stairs(share, edges, fill=True, color=_LOWER)
+    panel.stairs(share, edges, fill=True, color=LOWER)
     # The bin that the percentile falls into is divided there.
     first = min(int(np.searchsorted(edges, percentile, "right")) - 1, len(share) - 1)
     upper = np.concatenate([[percentile], edges[first + 1 :]])
-    panel.stairs(share[first:], upper, fill=True, color=_UPPER)
+    panel.stairs(share[first:], upper, fill=True, color=UPPER)
     # Each stands on its bar: over it, it would hide a good part of one.
     top = panel.get_ylim()[1]
     at = np.searchsorted(edges, [median, percentile], "right") - 1
     feet = share[np.minimum(at, len(share) - 1)]
-    panel.vlines(median, feet[0], top, _MEDIAN, linewidth=1.4)
-    panel.vlines(percentile, feet[1], top, _PERCENTILE, linewidth=1.4, linestyle=_DASHES)
-    _note(panel, side, -3, f"median {_number(median)}", _MEDIAN)
-    _note(panel, side, -16, f"75th percentile\n{_number(percentile)}", _PERCENTILE)
+    panel.vlines(median, feet[0], top, MEDIAN, linewidth=1.4)
+    panel.vlines(percentile, feet[1], top, PERCENTILE, linewidth=1.4, linestyle=_DASHES)
+    _note(panel, side, -3, f"median {_number(median)}", MEDIAN)
+    _note(panel, side, -16, f"75th percentile\n{_number(percentile)}", PERCENTILE)
 
 
 def _note(
@@ -170,7 +171,7 @@ def draw_heat_map(image: NDArray[np.float64], together: int, shown: Distribution
     # Every pixel becomes a square of so many points: nothing is blurred, and files stay small.
     side = len(image) * max(1, round(960 / len(image)))
     width, height = side + 250, side + 160
-    with matplotlib.rc_context({**_STYLE, "axes.spines.top": True, "axes.spines.right": True}):
+    with matplotlib.rc_context({**STYLE, "axes.spines.top": True, "axes.spines.right": True}):
         figure = Figure(figsize=(width / _DPI, height / _DPI))
         axes = figure.add_axes((60 / width, 60 / height, side / width, side / height))
         axes.set_title(
@@ -183,10 +184,10 @@ def draw_heat_map(image: NDArray[np.float64], together: int, shown: Distribution
         size = _size(shown)
         if shown.per_cent < 100:
             size += f", {shown.per_cent} % of them computed, the rest is grey"
-        _note(axes, "left", 6, size, _GREY, va="bottom")
+        _note(axes, "left", 6, size, GREY, va="bottom")
         mesh = axes.imshow(
             image,
-            cmap=matplotlib.colormaps["viridis"].resampled(128).with_extremes(bad=_MISSING),
+            cmap=matplotlib.colormaps["viridis"].resampled(128).with_extremes(bad=MISSING),
             vmin=low,
             vmax=high,
             interpolation="nearest",
@@ -208,7 +209,7 @@ def save(figure: Figure, path: Path) -> list[Path]:
     written = []
     for kind, metadata in (("png", {"Software": None}), ("svg", {"Date": None})):
         content = io.BytesIO()
-        with matplotlib.rc_context(_STYLE):
+        with matplotlib.rc_context(STYLE):
             figure.savefig(content, format=kind, dpi=_DPI, metadata=metadata)
         if kind == "png":
             content = _with_palette(content)

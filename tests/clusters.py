@@ -1,14 +1,17 @@
 """Real Dask clusters and a real S3 server for the tests: commands, each in a process of its own.
 
+They are forked from a process that has imported all that they need, which takes a second each.
+
 Where the tests may (root, and `ip` of iproute2), every machine of a cluster is a network namespace
 with an address of its own, and nothing but a bridge between them.
 """
 
 import contextlib
+import ctypes
 import importlib.util
 import os
 import re
-import shlex
+import runpy
 import shutil
 import signal
 import socket
@@ -19,11 +22,12 @@ import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
+from forks import ENGINE, ROOT, forker
 from waiting import PATIENCE, within
 
-ROOT = Path(__file__).resolve().parents[1]
 SLOW = """
 import time
 from engine.work import row_block
@@ -32,7 +36,16 @@ def slow(*arguments, fast=row_block.similarities, **options):
     return fast(*arguments, **options)
 row_block.similarities = slow
 """
-"""For `dask worker --preload`: time to kill something before everything is computed."""
+"""To prepare a worker: time to kill something before everything is computed."""
+
+
+WITHOUT_ENGINE = """
+import sys
+for name in ["engine", *sys.modules]:
+    if name.partition(".")[0] == "engine":
+        sys.modules[name] = None
+"""
+"""To prepare a scheduler or a worker: the engine is not installed there."""
 
 
 def not_installed(*modules: str) -> str:
@@ -46,7 +59,23 @@ def needs(*modules: str) -> pytest.MarkDecorator:
     return pytest.mark.skipif(bool(missing), reason=f"{missing} not installed")
 
 
+def _loaded() -> list[str]:
+    """What every command has imported that may want it, as far as it is installed."""
+    late = {
+        "engine.work.dask.cluster": "distributed",
+        "distributed.cli": "distributed",
+        "engine.store.remote": "fsspec",
+        "s3fs": "s3fs",
+        "moto.server": "moto",
+    }
+    there = [name for name, package in late.items() if not not_installed(package)]
+    return ["clusters", *ENGINE, *there]
+
+
 # --- Machines
+
+_NEW_MOUNTS = 0x00020000
+"""CLONE_NEWNS, for which Python 3.11 has no name."""
 
 
 @dataclass(frozen=True)
@@ -58,15 +87,18 @@ class Machine:
     hidden: Path | None = None
     """A folder of this machine that is empty there."""
 
-    def command(self, words: Sequence[str]) -> list[str]:
-        """Write a command so that it runs there."""
-        words = list(words)
+    def enter(self) -> None:
+        """Have this process run there."""
+        libc = ctypes.CDLL(None, use_errno=True)
+        if self.namespace:
+            with open(f"/run/netns/{self.namespace}") as file:
+                if libc.setns(file.fileno(), 0):
+                    raise OSError(ctypes.get_errno(), "setns", self.namespace)
         if self.hidden:
-            script = (
-                f"mount -t tmpfs none {shlex.quote(str(self.hidden))} && exec {shlex.join(words)}"
-            )
-            words = ["unshare", "--mount", "sh", "-c", script]
-        return [*(["ip", "netns", "exec", self.namespace] if self.namespace else []), *words]
+            if libc.unshare(_NEW_MOUNTS):
+                raise OSError(ctypes.get_errno(), "unshare")
+            for words in (["--make-rprivate", "/"], ["-t", "tmpfs", "none", str(self.hidden)]):
+                subprocess.run(["mount", *words], check=True)
 
 
 def _ip(words: str) -> None:
@@ -123,20 +155,50 @@ class Outcome:
 
 
 class Command:
-    """A command at work, in a process group of its own."""
+    """A command at work, in a process group of its own.
 
-    def __init__(self, words: Sequence[str], log: Path, environment: Mapping[str, str]) -> None:
+    Parameters
+    ----------
+    program
+        What follows ``python -m``.
+    words
+        Its arguments.
+    log
+        What it says on stderr.
+    environment
+        What is added to that of this process.
+    machine
+        Where it runs.
+    prepare
+        Python that comes first.
+    new
+        Whether it is a process of its own from the start, with libraries that read the environment
+        when they are loaded.
+    """
+
+    def __init__(
+        self,
+        program: str,
+        words: Sequence[str],
+        log: Path,
+        environment: Mapping[str, str] | None = None,
+        machine: Machine | None = None,
+        prepare: str = "",
+        new: bool = False,
+    ) -> None:
         self.log = log
-        with open(log, "wb") as err, open(log.with_suffix(".out"), "wb") as out:
-            self.process = subprocess.Popen(
-                words,
-                stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=err,
-                cwd=log.parent,
-                env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
-                start_new_session=True,
-            )
+        there = machine or Machine()
+        self.process = forker(*_loaded()).start(
+            "clusters:perform",
+            [there.address, there.namespace, str(there.hidden or "")],
+            prepare,
+            [program, *words],
+            new,
+            out=log.with_suffix(".out"),
+            err=log,
+            cwd=log.parent,
+            environment={"PYTHONPATH": str(ROOT), **(environment or {})},
+        )
 
     def kill(self, number: int = signal.SIGKILL) -> None:
         """Send a signal to all its processes."""
@@ -163,6 +225,17 @@ class Command:
         self.process.wait()
 
 
+def perform(machine: list[str], prepare: str, command: list[str], new: bool) -> None:
+    """Be a command; for `Command`."""
+    address, namespace, hidden = machine
+    Machine(address, namespace, Path(hidden) if hidden else None).enter()
+    if new:
+        os.execv(sys.executable, [sys.executable, "-m", *command])
+    exec(prepare, {})
+    sys.argv[:] = command
+    runpy.run_module(command[0], run_name="__main__")
+
+
 def run(
     data: Path,
     *arguments: object,
@@ -171,10 +244,12 @@ def run(
     environment: Mapping[str, str] | None = None,
 ) -> Command:
     """Start the command line on a data folder, after some Python."""
-    code = f"import sys; {prepare}\nfrom engine.cli import main; sys.exit(main(sys.argv[1:]))"
-    words = [sys.executable, "-c", code, "--data", *map(str, [data, *arguments])]
+    words = ["--data", *map(str, [data, *arguments])]
+    if "--dask" in words:
+        patient = f"import engine.work.dask.connection as c; c.CONNECT_SECONDS = {PATIENCE}"
+        prepare = f"{patient}\n{prepare}"
     log = data.with_name(f"{data.name}-{sum(1 for _ in data.parent.glob('*.log'))}.log")
-    return Command((machine or Machine()).command(words), log, environment or {})
+    return Command("engine", words, log, environment, machine, prepare)
 
 
 def free_port() -> int:
@@ -191,7 +266,6 @@ class Cluster:
     folder: Path
     machines: list[Machine] = field(default_factory=lambda: [Machine()] * 5)
     """Of the scheduler, then of each worker."""
-    environment: dict[str, str] = field(default_factory=dict)
     commands: dict[str, Command] = field(default_factory=dict)
     _port: int = 0
 
@@ -200,29 +274,29 @@ class Cluster:
         """Of the scheduler."""
         return f"tcp://{self.machines[0].address}:{self._port}"
 
-    def _start(self, name: str, machine: Machine, words: Sequence[str], **more: str) -> Command:
+    def _start(self, name: str, machine: Machine, words: Sequence[str], **more: Any) -> None:
         log = self.folder / f"{name}-{sum(1 for _ in self.folder.glob(f'{name}-*.log'))}.log"
-        command = machine.command([sys.executable, "-m", "dask", *words])
-        self.commands[name] = Command(command, log, {**self.environment, **more})
-        return self.commands[name]
+        self.commands[name] = Command("dask", words, log, machine=machine, **more)
 
-    def scheduler(self, *options: str) -> None:
-        """Start the scheduler, at the address where it was before, if it was."""
+    def scheduler(self, **more: Any) -> None:
+        """Start the scheduler, at the address where it was before, if it was.
+
+        `more` is for `Command`.
+        """
         if not self._port:
             self._port = free_port()
         words = ["scheduler", "--host", self.machines[0].address, "--port", str(self._port)]
-        command = self._start("scheduler", self.machines[0], [*words, "--no-dashboard", *options])
+        self._start("scheduler", self.machines[0], [*words, "--no-dashboard"], **more)
+        command = self.commands["scheduler"]
         within(lambda: "Scheduler at:" in command.said())
 
-    def worker(self, number: int, *options: str, **environment: str) -> None:
+    def worker(self, number: int, threads: int = 1, **more: Any) -> None:
         """Start a worker; do not wait for it."""
         machine = self.machines[number]
-        words = ["worker", self.address, "--host", machine.address, "--no-nanny"]
-        scratch = ["--no-dashboard", "--local-directory", str(self.folder / f"scratch{number}")]
-        threads = [] if "--nthreads" in options else ["--nthreads", "1"]
-        self._start(
-            f"worker{number}", machine, [*words, *scratch, *threads, *options], **environment
-        )
+        words = ["worker", self.address, "--host", machine.address, "--nthreads", str(threads)]
+        words += ["--no-nanny", "--no-dashboard"]
+        words += ["--local-directory", str(self.folder / f"scratch{number}")]
+        self._start(f"worker{number}", machine, words, **more)
 
     def ready(self, *numbers: int) -> None:
         """Wait until workers have registered."""
@@ -263,15 +337,21 @@ class Bucket:
             "TMPDIR": str(folder),
         }
         port = self.endpoint.rpartition(":")[2]
-        words = [sys.executable, "-m", "moto.server", "-H", address, "-p", port]
-        self.server = Command(words, folder / f"bucket-{port}.log", {})
+        self.server = Command(
+            "moto.server", ["-H", address, "-p", port], folder / f"bucket-{port}.log"
+        )
         within(self._answers)
-        self.ask("PUT", "")
+        self.empty()
 
     def _answers(self) -> bool:
         with contextlib.suppress(OSError), urllib.request.urlopen(self.endpoint):
             return True
         return False
+
+    def empty(self) -> None:
+        """Have nothing but one bucket, which is empty."""
+        urllib.request.urlopen(f"{self.endpoint}/moto-api/reset", b"").close()
+        self.ask("PUT", "")
 
     def ask(self, method: str, key: str, content: bytes | None = None) -> bytes:
         """Make a request about the bucket or a key in it."""

@@ -65,13 +65,13 @@ def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Row-blocks of four rows up to 16 films, of two up to 32, of one above, in this process."""
     monkeypatch.setattr(blocks, "CHUNK_CELLS", 16)
     monkeypatch.setattr(blocks, "ROW_BLOCK_CELLS", 64)
-    monkeypatch.setattr(blocks, "_TALLEST", 4)
+    monkeypatch.setattr(blocks, "TALLEST", 4)
 
 
 @pytest.fixture
 def eager_workers(monkeypatch: pytest.MonkeyPatch) -> None:
     """As many worker processes as are asked for, however small the job and the machine."""
-    monkeypatch.setattr("engine.batch.cost._START_SECONDS", 1e-12)
+    monkeypatch.setattr("engine.batch.cost.START_SECONDS", 1e-12)
     monkeypatch.setattr("engine.batch.run.cpus", lambda: 4)
 
 

@@ -10,15 +10,16 @@ SMALL = 64
 """Rows and columns of a small chunk: a sixteenth of the pairs, and as many boundaries."""
 
 
-def cut_small() -> None:
+def cut_small(change: Callable[[Any, str, Any], object] = setattr) -> None:
     """Have this process cut a triangle into chunks of `SMALL` × `SMALL` cells."""
-    from engine.batch import preflight
+    from engine.batch import forecast
     from engine.triangle import blocks
 
-    blocks.ROW_BLOCK_CELLS = blocks.ROW_BLOCK_CELLS * SMALL**2 // blocks.CHUNK_CELLS
-    for module in (blocks, preflight):
-        vars(module)["CHUNK_CELLS"] = SMALL**2
-    blocks._TALLEST = SMALL
+    cells = blocks.ROW_BLOCK_CELLS * SMALL**2 // blocks.CHUNK_CELLS
+    change(blocks, "ROW_BLOCK_CELLS", cells)
+    for module in (blocks, forecast):
+        change(module, "CHUNK_CELLS", SMALL**2)
+    change(blocks, "TALLEST", SMALL)
 
 
 @dataclass(frozen=True)

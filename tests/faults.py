@@ -6,7 +6,8 @@ of boundaries, not of pairs.
 A run starts *cold*, as a command of its own, or *warm*: forked from a process that has imported
 everything already, so that a hundred runs take seconds and a kill falls on the work rather than
 on the imports. Either way it is the real command line in a process group of its own, and what
-is done to it is real.
+is done to it is real. Where nothing is done to it but to what it reads, it may run *inside* the
+process of the tests.
 """
 
 import contextlib
@@ -17,29 +18,24 @@ import os
 import re
 import resource
 import runpy
-import select
 import shutil
 import signal
-import struct
 import subprocess
 import sys
 import tempfile
-import threading
-import time
-import traceback
-from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 from unittest import mock
 
 import numpy as np
+import pytest
 from errands import Small, cut_small
+from forks import ENGINE, ROOT, Forked, forker
 from reference import Stamp, chunks, notebook
 from waiting import PATIENCE
 
-ROOT = Path(__file__).resolve().parents[1]
 NOBODY = 65534
 
 TALL = {"1920": 225, "1930": 130, "1940": 75, "1950": 65, "1960": 2, "1970": 0}
@@ -212,14 +208,14 @@ class Outcome:
         return [line for line in self.stderr.splitlines() if line.startswith("error:")]
 
 
-class Running(ABC):
+class Running:
     """A run at work, in a process group of its own."""
 
-    pid: int
     ended = False
 
-    def __init__(self, out: Path, err: Path) -> None:
-        self._out, self._err = out, err
+    def __init__(self, process: Forked | subprocess.Popen[bytes], out: Path, err: Path) -> None:
+        self._process, self._out, self._err = process, out, err
+        self.pid = process.pid
 
     def kill(self, number: int = signal.SIGKILL, *, group: bool = True) -> None:
         """Send a signal to the whole process group, or to the main process alone."""
@@ -233,84 +229,32 @@ class Running(ABC):
 
     def stderr(self) -> str:
         """What it has said so far."""
-        return _said(self._err)
+        return self._err.read_text(errors="replace")
 
     def wait(self, timeout: float = PATIENCE) -> Outcome:
         """Wait for the end; a run that hangs is killed and is a failure."""
-        status = self._status(timeout)
-        if status is None:
-            self.kill()
-            self._status(PATIENCE)
-            raise AssertionError(f"the run hangs; it said: {self.stderr()}")
-        self.ended = True
-        return Outcome(status, _said(self._out), self.stderr())
-
-    @abstractmethod
-    def _status(self, timeout: float) -> int | None:
-        """Wait for the exit status; None when there is none yet."""
-
-
-def _said(path: Path) -> str:
-    try:
-        return path.read_text(errors="replace")
-    except FileNotFoundError:
-        return ""  # Killed before it could begin to speak.
-
-
-class _Warm(Running):
-    def __init__(self, out: Path, err: Path, answers: int) -> None:
-        super().__init__(out, err)
-        self._answers = answers
-        pid = self._status(PATIENCE)
-        assert pid is not None, "no run was forked"
-        self.pid = pid
-
-    def _status(self, timeout: float) -> int | None:
-        ready, _, _ = select.select([self._answers], [], [], timeout)
-        if not ready:
-            return None
-        answer = os.read(self._answers, _ANSWER.size)
-        assert answer, "the process that forks the runs has died"
-        return int(_ANSWER.unpack(answer)[0])
-
-
-class _Cold(Running):
-    def __init__(self, out: Path, err: Path, command: list[str]) -> None:
-        super().__init__(out, err)
-        with open(out, "wb") as stdout, open(err, "wb") as stderr:
-            self._process = subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=stdout,
-                stderr=stderr,
-                start_new_session=True,
-                cwd=ROOT,
-            )
-        self.pid = self._process.pid
-
-    def _status(self, timeout: float) -> int | None:
         try:
-            return self._process.wait(timeout)
+            status = self._process.wait(timeout)
         except subprocess.TimeoutExpired:
-            return None
-
-
-_ANSWER = struct.Struct("<i")
+            self.kill()
+            self._process.wait(PATIENCE)
+            raise AssertionError(f"the run hangs; it said: {self.stderr()}") from None
+        self.ended = True
+        return Outcome(status, self._out.read_text(errors="replace"), self.stderr())
 
 
 def script(*arguments: object, **options: Any) -> list[str]:
     """The command that runs ``scripts/run.py`` as `_prepare` makes it."""
-    command = [sys.executable, __file__, "run", json.dumps(options), *arguments]
+    command = [sys.executable, __file__, json.dumps(options), *arguments]
     return list(map(str, command))
 
 
 class Launcher:
-    """Starts runs: one warm at a time, and any number cold."""
+    """Starts runs, and leaves none behind."""
 
     def __init__(self) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="faults-")
         self._count = itertools.count()
-        self._forker: subprocess.Popen[bytes] | None = None
         self._runs: list[Running] = []
 
     def __enter__(self) -> "Launcher":
@@ -321,10 +265,6 @@ class Launcher:
             if not run.ended:  # Its test has failed.
                 run.kill()
                 run.wait()
-        if self._forker and self._forker.stdin and self._forker.stdout:
-            self._forker.stdin.close()
-            self._forker.wait(PATIENCE)
-            self._forker.stdout.close()
         self._folder.cleanup()
 
     def _files(self) -> tuple[Path, Path]:
@@ -333,32 +273,26 @@ class Launcher:
 
     def warm(self, *arguments: object, **options: Any) -> Running:
         """Start a run without imports; `options` as in `_prepare`."""
-        if self._forker is None:
-            self._forker = subprocess.Popen(
-                [sys.executable, __file__, "fork"],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                bufsize=0,
-            )
-        assert self._forker.stdin
-        assert self._forker.stdout
-        for run in self._runs:
-            if isinstance(run, _Warm) and not run.ended:  # Its test has failed.
-                run.kill()
-                run.wait()
         out, err = self._files()
-        order = {
-            "arguments": list(map(str, arguments)),
-            "options": options,
-            "out": str(out),
-            "err": str(err),
-        }
-        self._forker.stdin.write(json.dumps(order).encode() + b"\n")
-        return self._begun(_Warm(out, err, self._forker.stdout.fileno()))
+        words = list(map(str, arguments))
+        process = forker("faults", *ENGINE).start(
+            "faults:run_warm", options, words, out=out, err=err
+        )
+        return self._begun(Running(process, out, err))
 
     def cold(self, *arguments: object, **options: Any) -> Running:
         """Start a process with ``scripts/run.py`` in it; `options` as in `_prepare`."""
-        return self._begun(_Cold(*self._files(), script(*arguments, **options)))
+        out, err = self._files()
+        with open(out, "wb") as stdout, open(err, "wb") as stderr:
+            process = subprocess.Popen(
+                script(*arguments, **options),
+                stdin=subprocess.DEVNULL,
+                stdout=stdout,
+                stderr=stderr,
+                start_new_session=True,
+                cwd=ROOT,
+            )
+        return self._begun(Running(process, out, err))
 
     def _begun(self, run: Running) -> Running:
         self._runs = [each for each in self._runs if not each.ended] + [run]
@@ -367,6 +301,27 @@ class Launcher:
     def run(self, *arguments: object, **options: Any) -> Outcome:
         """Let a warm run go to its end."""
         return self.warm(*arguments, **options).wait()
+
+
+class Runs(Protocol):
+    """What lets a run go to its end."""
+
+    def run(self, *arguments: object) -> Outcome:
+        """Run the command line."""
+
+
+class Inside:
+    """Runs in this process, with small triangles."""
+
+    def __init__(
+        self, command: Callable[..., tuple[int, str, str]], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        self._command = command
+        cut_small(monkeypatch.setattr)
+
+    def run(self, *arguments: object) -> Outcome:
+        """Run the command line."""
+        return Outcome(*self._command(*map(str, arguments)))
 
 
 def _prepare(
@@ -420,7 +375,7 @@ def _prepare(
     if cpus:
         mock.patch.object(engine.batch.run, "cpus", return_value=cpus).start()
     if eager:
-        mock.patch.object(engine.batch.cost, "_START_SECONDS", 1e-9).start()
+        mock.patch.object(engine.batch.cost, "START_SECONDS", 1e-9).start()
     if machine:
         for module in (engine.batch.notices, engine.work.tasks):
             mock.patch.object(module, "machine", return_value=machine).start()
@@ -436,38 +391,12 @@ def _prepare(
         os.setuid(user)
 
 
-def _fork_runs() -> None:
-    """Fork a run for each line of stdin and answer with its process number, then its status."""
+def run_warm(options: dict[str, Any], arguments: list[str]) -> int:
+    """Be a run, as a fork."""
     from engine.cli import main
 
-    assert threading.active_count() == 1, "a thread would be missing in every fork"
-    while line := sys.stdin.buffer.readline():
-        order = json.loads(line)
-        pid = os.fork()
-        if not pid:
-            os.setsid()
-            for path, descriptor in (("/dev/null", 0), (order["out"], 1), (order["err"], 2)):
-                file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o666)
-                os.dup2(file, descriptor)
-                os.close(file)
-            status = 70
-            try:
-                _prepare(**order["options"])
-                status = main(order["arguments"])
-                sys.stdout.flush()
-            except SystemExit as stop:
-                status = int(stop.code or 0)
-            except BaseException:
-                traceback.print_exc()
-            finally:
-                with contextlib.suppress(BaseException):
-                    sys.stderr.flush()
-                os._exit(status)
-        while os.getpgid(pid) != pid:  # Not before it can be found, and killed, as a group.
-            time.sleep(0.001)
-        os.write(1, _ANSWER.pack(pid))
-        _, status = os.waitpid(pid, 0)
-        os.write(1, _ANSWER.pack(os.waitstatus_to_exitcode(status)))
+    _prepare(**options)
+    return main(arguments)
 
 
 # --- Processes
@@ -508,11 +437,7 @@ def workers(pgid: int) -> list[int]:
 
 if __name__ == "__main__":
     sys.path.insert(0, str(ROOT))
-    if sys.argv[1] == "fork":
-        _fork_runs()
-    else:
-        options = json.loads(sys.argv[2])
-        _prepare(**options)
-        sys.argv[:] = ["scripts/run.py", *sys.argv[3:]]
-        sys.path.insert(0, str(ROOT / "scripts"))  # As Python does for a script.
-        runpy.run_path(str(ROOT / "scripts" / "run.py"), run_name="__main__")
+    _prepare(**json.loads(sys.argv[1]))
+    sys.argv[:] = ["scripts/run.py", *sys.argv[2:]]
+    sys.path.insert(0, str(ROOT / "scripts"))  # As Python does for a script.
+    runpy.run_path(str(ROOT / "scripts" / "run.py"), run_name="__main__")

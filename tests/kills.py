@@ -16,6 +16,7 @@ from faults import (
     Launcher,
     Outcome,
     Running,
+    Runs,
     at_work,
     chunks_that_count,
     group,
@@ -136,7 +137,7 @@ def series(
     return kills
 
 
-def completes(launcher: Launcher, films: Films, data: Path, *arguments: str) -> Outcome:
+def completes(launcher: Runs, films: Films, data: Path, *arguments: str) -> Outcome:
     """Hold the next run to its promise: the right bytes, and no finished chunk written again."""
     before = chunks_that_count(data)
     outcome = launcher.run("--data", data, *arguments)

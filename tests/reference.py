@@ -11,6 +11,7 @@ import os
 import stat
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +31,12 @@ def film_id(key: str) -> str:
 
 def notebook(path: Path, min_similarity: float | None = None, **rule: float) -> bytes:
     """The output of one decade, as the notebook wrote it, or what a rule keeps of it."""
-    with open(path, encoding="utf-8") as file:
-        embeddings = {film_id(key): np.array(vector) for key, vector in json.load(file).items()}
+    return _notebook(path.read_text(encoding="utf-8"), min_similarity, **rule)
+
+
+@lru_cache(64)  # Many tests have the same films.
+def _notebook(text: str, min_similarity: float | None, **rule: float) -> bytes:
+    embeddings = {film_id(key): np.array(vector) for key, vector in json.loads(text).items()}
     similarities = {}
     with np.errstate(all="ignore"):
         for a, b in itertools.combinations(embeddings, 2):

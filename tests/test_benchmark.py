@@ -226,7 +226,7 @@ def compare(found: Path, expected: Path, tolerance: float | None) -> float:
 def test_other_separators_agree_wherever_the_text_is_cut(
     tmp_path: Path, expected: Path, monkeypatch: pytest.MonkeyPatch, piece: int
 ) -> None:
-    monkeypatch.setattr(agreement, "_PIECE", piece)
+    monkeypatch.setattr(agreement, "PIECE", piece)
     found = write(tmp_path / "found", orjson.dumps(PAIRS))
     assert compare(found, expected, 0.0) == 0
     with pytest.raises(DisagreementError, match="bytes differ"):
@@ -363,7 +363,7 @@ def test_memory_is_touched_and_given_back_but_for_a_page_here_and_there() -> Non
 def test_where_no_host_is_told_of_free_memory_none_is_touched(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("warm_memory._ORDER", tmp_path / "nothing")
+    monkeypatch.setattr("warm_memory.ORDER", tmp_path / "nothing")
     with warm_memory() as touched:
         assert touched == 0
 

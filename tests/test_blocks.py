@@ -29,7 +29,7 @@ def pairs_of(chunk: Chunk) -> int:
 def test_every_pair_is_in_exactly_one_chunk_and_one_row_block(
     monkeypatch: pytest.MonkeyPatch, tallest: int, cells: int, most: int
 ) -> None:
-    monkeypatch.setattr(blocks, "_TALLEST", tallest)
+    monkeypatch.setattr(blocks, "TALLEST", tallest)
     monkeypatch.setattr(blocks, "CHUNK_CELLS", cells)
     monkeypatch.setattr(blocks, "ROW_BLOCK_CELLS", most)
     for n in range(70):

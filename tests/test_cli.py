@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 from reference import expected, films, notebook, output_path, outputs, put, stamps
+from waiting import PATIENCE
 
 import engine
 
@@ -437,7 +438,7 @@ def test_a_reader_of_the_table_that_goes_away_does_no_harm(root: Path) -> None:
 def test_a_stop_while_it_imports_is_one_sentence(door: list[str], tmp_path: Path) -> None:
     # A numpy that stops the process that imports it.
     (tmp_path / "numpy.py").write_text(
-        "import os, signal, time\nos.kill(os.getpid(), signal.SIGINT)\ntime.sleep(60)\n"
+        "import os, signal, time\nos.kill(os.getpid(), signal.SIGINT)\ntime.sleep(600)\n"
     )
     run = subprocess.run(
         [sys.executable, *door, "--status"],
@@ -445,7 +446,7 @@ def test_a_stop_while_it_imports_is_one_sentence(door: list[str], tmp_path: Path
         env={**os.environ, "PYTHONPATH": str(tmp_path)},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE,
     )
     assert run.returncode == 130
     assert run.stderr == "interrupted before anything was done; the same command starts again\n"

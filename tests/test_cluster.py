@@ -9,18 +9,20 @@ import re
 import shutil
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from clusters import (
     SECRETS,
     SLOW,
+    WITHOUT_ENGINE,
     Bucket,
     Cluster,
     Command,
@@ -33,7 +35,7 @@ from clusters import (
     run,
 )
 from reference import chunks, expected, films, outputs, put, stamps
-from waiting import within
+from waiting import PATIENCE, within
 
 from engine.errors import ClusterError
 from engine.triangle.blas import machine
@@ -72,7 +74,7 @@ def fast(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         cluster.scheduler()
         cluster.worker(1)
         # More BLAS threads than one would change the last bits, so the engine must limit them.
-        cluster.worker(2, "--nthreads", "2", OPENBLAS_NUM_THREADS="4", OMP_NUM_THREADS="4")
+        cluster.worker(2, threads=2, prepare="import threadpoolctl as t; t.threadpool_limits(4)")
         cluster.ready(1, 2)
         yield cluster
     finally:
@@ -82,9 +84,7 @@ def fast(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 @pytest.fixture(scope="module")
 def slow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """A cluster that takes its time for each chunk; use `revive`, something may be dead."""
-    folder = tmp_path_factory.mktemp("slow")
-    (folder / "slow.py").write_text(SLOW)
-    cluster = Cluster(folder)
+    cluster = Cluster(tmp_path_factory.mktemp("slow"))
     try:
         yield cluster
     finally:
@@ -93,14 +93,13 @@ def slow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 
 def revive(cluster: Cluster) -> None:
     """Start what is dead."""
-    preload = ["--preload", str(cluster.folder / "slow.py")]
     if not cluster.alive("scheduler"):
         for name in list(cluster.commands):
             cluster.kill(name)
         cluster.scheduler()
     for number in (1, 2):
         if not cluster.alive(f"worker{number}"):
-            cluster.worker(number, *preload)
+            cluster.worker(number, prepare=SLOW)
     cluster.ready(1, 2)
 
 
@@ -172,7 +171,7 @@ def test_machines_with_addresses_of_their_own_share_a_folder_or_a_bucket(
                 cluster.machines[number] = Machine(
                     machines[number].address, machines[number].namespace, hidden=data
                 )
-                cluster.worker(number, **bucket.environment)
+                cluster.worker(number, environment=bucket.environment)
             cluster.ready(1, 2)
             shutil.rmtree(data / "similarities")
             shutil.rmtree(data / "similarities.zarr")
@@ -265,7 +264,7 @@ def test_a_run_that_is_killed_or_interrupted_is_resumed_on_the_cluster(
     revive(slow)
     running = begun(data, slow)
     running.kill(number)
-    outcome = running.wait(20)
+    outcome = running.wait()
     assert outcome.status == (-number if number == signal.SIGKILL else 128 + number)
     if number == signal.SIGINT:
         assert outcome.stderr.splitlines()[-1].startswith("interrupted: ")
@@ -282,13 +281,14 @@ def test_a_scheduler_that_dies_when_all_is_computed_is_not_missed(
 ) -> None:
     # The cluster's last result is in, and the export has begun.
     prepare = (
-        "import time, engine.batch.job; from pathlib import Path\n"
-        "work = engine.batch.job.Job._work\n"
-        "def wait(job):\n"
-        f"    Path({str(data)!r}, 'computed').touch()\n"
-        f"    while not Path({str(data)!r}, 'killed').exists(): time.sleep(0.02)\n"
-        "    work(job)\n"
-        "engine.batch.job.Job._work = wait"
+        "import time; from pathlib import Path\n"
+        "from engine.terminal.progress import TerminalProgress as Progress\n"
+        "def stage(progress, name, *more, begin=Progress.stage):\n"
+        "    if name == 'exporting':\n"
+        f"        Path({str(data)!r}, 'computed').touch()\n"
+        f"        while not Path({str(data)!r}, 'killed').exists(): time.sleep(0.02)\n"
+        "    begin(progress, name, *more)\n"
+        "Progress.stage = stage"
     )
     cluster = Cluster(fast.folder / "mortal")
     cluster.folder.mkdir()
@@ -308,17 +308,16 @@ def test_a_scheduler_that_dies_when_all_is_computed_is_not_missed(
 
 
 def test_a_task_that_kills_each_worker_is_given_up(tmp_path: Path, data: Path) -> None:
-    (tmp_path / "deadly.py").write_text(
+    deadly = (
         "import os\n"
         "from engine.work.dask import worker as cluster_worker\n"
-        "def deadly(task):\n"
-        "    os._exit(9)\n"
-        "cluster_worker.perform = deadly\n"
+        "cluster_worker.perform = lambda task: os._exit(9)\n"
     )
-    cluster = Cluster(tmp_path, environment={"DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "0"})
+    cluster = Cluster(tmp_path)
     try:
-        cluster.scheduler()
-        cluster.worker(1, "--preload", str(tmp_path / "deadly.py"))
+        strict = "import dask; dask.config.set({'distributed.scheduler.allowed-failures': 0})"
+        cluster.scheduler(prepare=strict)
+        cluster.worker(1, prepare=deadly)
         cluster.ready(1)
         outcome = run(data, "--dask", cluster.address).wait()
         assert outcome.status == 1
@@ -326,8 +325,7 @@ def test_a_task_that_kills_each_worker_is_given_up(tmp_path: Path, data: Path) -
         assert "the worker died over a row-block" in outcome.errors[0]
 
         # Nobody is left now.
-        impatient = "import engine.work.dask.cluster; engine.work.dask.cluster._WORKER_SECONDS = 1"
-        outcome = run(data, "--dask", cluster.address, prepare=impatient).wait()
+        outcome = run(data, "--dask", cluster.address, "--wait-for-workers", 1).wait()
         assert "the scheduler has had no worker for" in outcome.errors[0]
     finally:
         cluster.close()
@@ -353,7 +351,7 @@ def test_a_cluster_without_any_worker_is_not_waited_for_without_end(
     slow: Cluster, data: Path
 ) -> None:
     revive(slow)
-    impatient = "import engine.work.dask.cluster; engine.work.dask.cluster._ALONE_SECONDS = 2"
+    impatient = "import engine.work.dask.cluster; engine.work.dask.cluster.ALONE_SECONDS = 2"
     running = run(data, "--dask", slow.address, prepare=impatient)
     within(lambda: len(chunks(data / "similarities.zarr")) >= 1)
     slow.kill("worker1")
@@ -376,9 +374,9 @@ def refused(data: Path, address: str, prepare: str = "") -> str:
 
 
 @contextmanager
-def joined(cluster: Cluster, number: int, *options: str, **environment: str) -> Iterator[None]:
+def joined(cluster: Cluster, number: int, **more: Any) -> Iterator[None]:
     """Have one more worker for a while."""
-    cluster.worker(number, *options, **environment)
+    cluster.worker(number, **more)
     try:
         cluster.ready(number)
         yield
@@ -388,7 +386,7 @@ def joined(cluster: Cluster, number: int, *options: str, **environment: str) -> 
 
 def test_a_scheduler_that_cannot_be_reached_is_said(data: Path) -> None:
     address = f"tcp://127.0.0.1:{free_port()}"
-    impatient = "import engine.work.dask.connection as c; c._CONNECT_SECONDS = 1"
+    impatient = "import engine.work.dask.connection as c; c.CONNECT_SECONDS = 1"
     for there in (address, "nonsense://here"):
         sentence = f"{there}: no Dask scheduler was reached within 1 s"
         assert sentence in refused(data, there, prepare=impatient)
@@ -396,12 +394,8 @@ def test_a_scheduler_that_cannot_be_reached_is_said(data: Path) -> None:
 
 @fast_group
 def test_workers_that_would_compute_something_else_are_said(fast: Cluster, data: Path) -> None:
-    (fast.folder / "other.py").write_text("import numpy; numpy.__version__ = '1.0'")
-    (fast.folder / "none.py").write_text("import sys; sys.modules['engine'] = None")
-    with (
-        joined(fast, 3, "--preload", str(fast.folder / "other.py")),
-        joined(fast, 4, "--preload", str(fast.folder / "none.py")),
-    ):
+    other = "import numpy; numpy.__version__ = '1.0'"
+    with joined(fast, 3, prepare=other), joined(fast, 4, prepare=WITHOUT_ENGINE):
         assert re.fullmatch(
             r"error: tcp://[\d.:]+: the worker (has engine .*, numpy 1\.0, distributed .*; install "
             r"the same on both|cannot run the engine \(.*\); install .* there) "
@@ -430,7 +424,7 @@ def test_a_worker_of_another_cpu_kind_is_said_and_works(fast: Cluster, data: Pat
     if "openblas" not in here or platform.machine() != "x86_64":
         pytest.skip(f"OPENBLAS_CORETYPE means nothing to {here}")
     other = "Nehalem" if "Nehalem" not in here else "Haswell"
-    with joined(fast, 3, OPENBLAS_CORETYPE=other):
+    with joined(fast, 3, new=True, environment={"OPENBLAS_CORETYPE": other}):
         outcome = run(data, "--dask", fast.address).wait()
         assert (outcome.status, outcome.errors) == (0, [])
         said = [line for line in outcome.stderr.splitlines() if "may round the last digit" in line]
@@ -440,10 +434,9 @@ def test_a_worker_of_another_cpu_kind_is_said_and_works(fast: Cluster, data: Pat
 
 
 def test_a_scheduler_without_the_engine_is_said(tmp_path: Path, data: Path) -> None:
-    (tmp_path / "without.py").write_text("import sys; sys.modules['engine'] = None")
     cluster = Cluster(tmp_path)
     try:
-        cluster.scheduler("--preload", str(tmp_path / "without.py"))
+        cluster.scheduler(prepare=WITHOUT_ENGINE)
         assert "the scheduler cannot run the engine" in refused(data, cluster.address)
     finally:
         cluster.close()
@@ -455,13 +448,14 @@ def test_a_worker_that_came_after_the_check_does_nothing_that_it_should_not() ->
         perform_for(client, "not even looked at")  # type: ignore[arg-type]
 
 
-def test_without_the_extra_the_command_says_what_to_install(data: Path) -> None:
-    without = "sys.modules['distributed'] = None"
-    outcome = run(data, "--dask", "tcp://127.0.0.1:8786", prepare=without).wait()
-    assert outcome.status == 1
-    assert re.fullmatch(
-        r'error: --dask needs more packages .*: pip install "\.\[dask\]"\n', outcome.stderr
-    )
+def test_without_the_extra_the_command_says_what_to_install(
+    data: Path, command: Callable[..., tuple[int, str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delitem(sys.modules, "engine.work.dask.cluster", raising=False)
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    status, _, stderr = command("--data", data, "--dask", "tcp://127.0.0.1:8786")
+    assert status == 1
+    assert re.fullmatch(r'error: --dask needs more packages .*: pip install "\.\[dask\]"\n', stderr)
 
 
 def test_the_block_for_dask_jobqueue_runs(
@@ -487,6 +481,7 @@ def test_the_block_for_dask_jobqueue_runs(
     (code,) = re.findall(r"```python\n(.*?)```", document, re.DOTALL)
     queue = SimpleNamespace(SLURMCluster=SLURMCluster)
     monkeypatch.setitem(sys.modules, "dask_jobqueue", queue)
+    monkeypatch.setattr("engine.work.dask.connection.CONNECT_SECONDS", PATIENCE)
     monkeypatch.chdir(tmp_path)
     exec(code.replace("/shared/", f"{tmp_path}/"), {})
     assert asked == [(1, 1), 32, 1]

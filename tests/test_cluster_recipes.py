@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from reference import expected, films, outputs, put
+from waiting import PATIENCE
 
 import engine
 
@@ -52,7 +53,7 @@ def submit(folder: Path, variable: str, number: int) -> subprocess.Popen[str]:
 
 
 def end(job: subprocess.Popen[str]) -> None:
-    _, said = job.communicate(timeout=120)
+    _, said = job.communicate(timeout=PATIENCE)
     assert (job.returncode, said) == (0, "")
 
 

@@ -27,6 +27,7 @@ from reference import (
     put,
     stamps,
 )
+from waiting import PATIENCE
 
 import engine
 from engine.synthesize import main as synthesize
@@ -55,7 +56,7 @@ def finish(root: Path, **options: object) -> engine.Summary:
 def run_script(root: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-W", "error", str(RUN), "--data", str(root), *arguments]
     return subprocess.run(
-        command, env={**os.environ, **environment}, capture_output=True, text=True, timeout=120
+        command, env={**os.environ, **environment}, capture_output=True, text=True, timeout=PATIENCE
     )
 
 

@@ -81,7 +81,7 @@ def test_most_ways_are_rejected_and_none_that_is_taken_differs_on_other_vectors(
 
 def is_proven(each: exact.Exact, vectors: Matrix) -> bool:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(exact, "candidates", lambda _: iter([(each, exact._PRODUCT_FILMS + 1)]))
+        patch.setattr(exact, "candidates", lambda _: iter([(each, exact.PRODUCT_FILMS + 1)]))
         return proven(vectors) is each
 
 
@@ -133,7 +133,7 @@ def test_of_two_numbers_of_lanes_one_is_found_to_be_wrong() -> None:
 def test_products_that_are_not_filled_up_are_rejected_or_right(
     monkeypatch: pytest.MonkeyPatch, films: int
 ) -> None:
-    monkeypatch.setattr(exact, "_PRODUCT_FILMS", films)
+    monkeypatch.setattr(exact, "PRODUCT_FILMS", films)
     vectors = unit(np.random.default_rng(4), 200, 1024)
     for lanes in (16, 32):
         way = partial(by_products, lanes)

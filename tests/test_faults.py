@@ -28,10 +28,10 @@ from faults import (
     FEW,
     LONG,
     NOBODY,
-    ROOT,
     TALL,
     WIDE,
     Films,
+    Inside,
     Launcher,
     Outcome,
     Running,
@@ -45,6 +45,7 @@ from faults import (
     workers,
     write_films,
 )
+from forks import ROOT
 from kills import completes, goes_on, kill_worker, scene, series, with_workers
 from reference import chunks, notebook
 from waiting import PATIENCE, within
@@ -109,6 +110,11 @@ def finished(few: Films, tmp_path_factory: pytest.TempPathFactory, launcher: Lau
     data = few.copy(tmp_path_factory.mktemp("finished") / "data")
     completes(launcher, few, data)
     return data
+
+
+@pytest.fixture
+def inside(command: Callable[..., tuple[int, str, str]], monkeypatch: pytest.MonkeyPatch) -> Inside:
+    return Inside(command, monkeypatch)
 
 
 @pytest.fixture
@@ -419,10 +425,9 @@ PARTS = {
 
 
 def test_damage_is_noticed_when_read_said_and_computed_again(
-    few: Films, computed: Path, tmp_path: Path, lanes: list[Launcher]
+    few: Films, computed: Path, tmp_path: Path, inside: Inside
 ) -> None:
-    def scenario(launcher: Launcher, number: int) -> None:
-        part, damage = list(itertools.product(PARTS, DAMAGES))[number]
+    for number, (part, damage) in enumerate(itertools.product(PARTS, DAMAGES)):
         data = shutil.copytree(computed, tmp_path / f"data-{number}")
         if part == "vectors":  # Only computing reads them.
             uncompute(data / "similarities.zarr" / "genres" / "1920", 0)
@@ -432,7 +437,7 @@ def test_damage_is_noticed_when_read_said_and_computed_again(
             if not name.startswith("genres/1920/")
         }
         DAMAGES[damage](data / "similarities.zarr" / PARTS[part], random.Random(number))
-        outcome = launcher.run("--data", data)
+        outcome = inside.run("--data", data)
         assert outcome.status == 0, (part, damage, outcome.stderr)
         assert few.missing(data) == few.wrong(data) == strays(data) == [], (part, damage)
         after = chunks(data / "similarities.zarr")
@@ -448,8 +453,6 @@ def test_damage_is_noticed_when_read_said_and_computed_again(
             assert len(said) == 1, (part, damage, outcome.stderr)
             assert "genres 1920s" in said[0]
             assert "again" in said[0]
-
-    in_lanes(scenario, len(PARTS) * len(DAMAGES), lanes)
 
 
 def test_a_damaged_chunk_is_never_exported(data: Path, few: Films, launcher: Launcher) -> None:
@@ -475,11 +478,10 @@ def test_a_chunk_lost_after_the_export_is_computed_again_and_the_output_left_alo
 
 
 def test_no_flipped_bit_anywhere_comes_through(
-    few: Films, computed: Path, tmp_path: Path, lanes: list[Launcher]
+    few: Films, computed: Path, tmp_path: Path, inside: Inside
 ) -> None:
     """Any bit of any file: the vectors, the similarities, the ids, their metadata."""
-
-    def scenario(launcher: Launcher, number: int) -> None:
+    for number in range(60):
         rng = random.Random(number)
         data = shutil.copytree(computed, tmp_path / f"data-{number}")
         store = data / "similarities.zarr"
@@ -487,19 +489,17 @@ def test_no_flipped_bit_anywhere_comes_through(
         metadata = [path for path in files if path.name == "zarr.json"]
         path = rng.choice(metadata if number % 3 else files)
         flip(path, rng)
-        outcome = launcher.run("--data", data)
+        outcome = inside.run("--data", data)
         where = path.relative_to(store)
         assert outcome.status == 0, (where, outcome.stderr)
         assert few.wrong(data) == few.missing(data) == strays(data) == [], where
         shutil.rmtree(data)
 
-    in_lanes(scenario, 60, lanes)
-
 
 def test_no_flipped_bit_in_an_unfinished_output_comes_through(
-    few: Films, computed: Path, tmp_path: Path, lanes: list[Launcher]
+    few: Films, computed: Path, tmp_path: Path, launcher: Launcher, inside: Inside
 ) -> None:
-    def scenario(launcher: Launcher, number: int) -> None:
+    for number in range(30):
         rng = random.Random(number)
         data = shutil.copytree(computed, tmp_path / f"data-{number}")
         run = launcher.run("--data", data, file_size=rng.randrange(5_000, 75_000))
@@ -510,17 +510,15 @@ def test_no_flipped_bit_in_an_unfinished_output_comes_through(
             path = rng.choice(unfinished)
             if path.stat().st_size:
                 (flip if rng.random() < 0.7 else truncate)(path, rng)
-        completes(launcher, few, data)
+        completes(inside, few, data)
         shutil.rmtree(data)
-
-    in_lanes(scenario, 30, lanes)
 
 
 # --- A disk that is full, a file that may not grow
 
 
 def test_a_disk_full_while_computing(
-    few: Films, disk: Callable[[str], Path], launcher: Launcher
+    few: Films, disk: Callable[[str], Path], inside: Inside
 ) -> None:
     rng = random.Random(0)
     place = disk("4m")
@@ -530,37 +528,37 @@ def test_a_disk_full_while_computing(
     for _ in range(12):
         # Between not a byte more than the inputs and all but the last chunk.
         disk(str(inputs + rng.randrange(0, 180_000)))
-        outcome = launcher.run("--data", data, "--compute-only")
+        outcome = inside.run("--data", data, "--compute-only")
         assert outcome.status == 1
         fails(outcome, str(data), "No space left on device", errors=len(outcome.errors))
         for error in outcome.errors:
             assert str(data) in error
             assert "No space left on device" in error
         disk("4m")
-        completes(launcher, few, data)
+        completes(inside, few, data)
         shutil.rmtree(data / "similarities.zarr")
         shutil.rmtree(data / "similarities")
 
 
 def test_a_disk_full_while_exporting(
-    few: Films, disk: Callable[[str], Path], launcher: Launcher
+    few: Films, disk: Callable[[str], Path], inside: Inside
 ) -> None:
     rng = random.Random(0)
     place = disk("4m")
     few.copy(place / "data")
     data = place / "data"
-    launcher.run("--data", data, "--compute-only")
+    inside.run("--data", data, "--compute-only")
     used = shutil.disk_usage(place).used
     for _ in range(12):
         disk(str(used + rng.randrange(0, 120_000)))
-        outcome = launcher.run("--data", data)
+        outcome = inside.run("--data", data)
         assert outcome.status == 1
         for error in outcome.errors:
             assert "similarities_19" in error
             assert "No space left on device" in error
         assert few.wrong(data) == []
         disk("4m")
-        completes(launcher, few, data)
+        completes(inside, few, data)
         shutil.rmtree(data / "similarities")
 
 
@@ -655,22 +653,19 @@ def test_verify_finds_an_edit_that_kept_size_and_time_stamp(
 
 
 def test_verify_finds_damage_anywhere_and_changes_nothing(
-    finished: Path, tmp_path: Path, lanes: list[Launcher]
+    finished: Path, tmp_path: Path, inside: Inside
 ) -> None:
-    def scenario(launcher: Launcher, number: int) -> None:
-        part, damage = list(itertools.product(PARTS, DAMAGES))[number]
+    for number, (part, damage) in enumerate(itertools.product(PARTS, DAMAGES)):
         if part == "root":
-            return
+            continue
         data = shutil.copytree(finished, tmp_path / f"data-{number}")
         DAMAGES[damage](data / "similarities.zarr" / PARTS[part], random.Random(number))
         before = everything(data)
-        outcome = launcher.run("--data", data, "--verify")
+        outcome = inside.run("--data", data, "--verify")
         assert outcome.status, (part, damage)
         fails(outcome, "genres 1920s", errors=len(outcome.errors))
         assert everything(data) == before
         shutil.rmtree(data)
-
-    in_lanes(scenario, len(PARTS) * len(DAMAGES), lanes)
 
 
 # --- Inputs that change
@@ -1072,12 +1067,12 @@ APPROACHES = [
 
 @pytest.mark.parametrize("approach", APPROACHES, ids=ascii)
 def test_no_name_of_an_approach_gets_out_of_the_data_folder_or_into_the_terminal(
-    approach: str, few: Films, tmp_path: Path, launcher: Launcher
+    approach: str, few: Films, tmp_path: Path, inside: Inside
 ) -> None:
     data = tmp_path / "data"
     (data / "embeddings" / approach).mkdir(parents=True)
     shutil.copy(few.embeddings / "genres" / "plots_1940s.json", data / "embeddings" / approach)
-    outcome = launcher.run("--data", data)
+    outcome = inside.run("--data", data)
     plain(outcome)
     assert [path.name for path in tmp_path.iterdir()] == ["data"]
     assert {path.name for path in data.iterdir()} <= {
@@ -1091,7 +1086,7 @@ def test_no_name_of_an_approach_gets_out_of_the_data_folder_or_into_the_terminal
     else:
         output = data / "similarities" / approach / "similarities_1940s.json"
         assert output.read_bytes() == few.expected["similarities/genres/similarities_1940s.json"]
-        again = launcher.run("--data", data)
+        again = inside.run("--data", data)
         assert "1 decade up to date" in again.stdout, again
 
 

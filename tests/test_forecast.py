@@ -76,7 +76,11 @@ def test_of_the_strong_pairs_it_is_said_how_many_there_may_be(tmp_path: Path) ->
             assert found <= most * 1.1
 
 
-@pytest.mark.parametrize("head", [b"", b"{}", b'{"7": [', b"[]" * 2**18, b"\0"])
+@pytest.mark.parametrize(
+    "head",
+    [b"", b"{}", b'{"7": [', b"[]" * 2**18, b"\0"],
+    ids=["nothing", "no film", "a beginning", "lists without end", "no text"],
+)
 def test_a_file_that_tells_nothing_is_no_reason_to_stop(tmp_path: Path, head: bytes) -> None:
     put(tmp_path, "genres", "1990", {}).write_bytes(head)
     (decade,) = engine.status(tmp_path).decades

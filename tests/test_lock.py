@@ -135,7 +135,7 @@ def take_turns(path: Path, counter: Path, rounds: int) -> None:
 def test_the_file_that_comes_and_goes_is_never_held_by_two(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("engine.store.lock._PATIENCE", 0.0)
+    monkeypatch.setattr("engine.store.lock.PATIENCE", 0.0)
     counter = tmp_path / "counter"
     counter.write_text("0")
     fork = multiprocessing.get_context("fork")

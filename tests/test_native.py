@@ -93,7 +93,7 @@ def test_a_native_part_of_another_version_is_left_alone(
 def test_the_sources_are_of_the_version_that_this_engine_calls() -> None:
     for source in SOURCES.values():
         found = re.findall(r'"INTERFACE", (\d+)', source.read_text())
-        assert found == [str(native._INTERFACE)]
+        assert found == [str(native.INTERFACE)]
 
 
 def test_powers_of_ten_are_their_first_128_bits_rounded_up() -> None:

@@ -122,7 +122,7 @@ def test_the_pictures_of_the_documents_are_there_and_small(name: str) -> None:
 def test_a_quarter_of_each_distribution_is_marked(sample: Path) -> None:
     for approach in ("embedding", "custom_genres"):
         image = pixels(sample / "plots" / f"distribution_{approach}.png")[180:]
-        upper, lower = near(image, pictures._UPPER).sum(), near(image, pictures._LOWER).sum()
+        upper, lower = near(image, pictures.UPPER).sum(), near(image, pictures.LOWER).sum()
         assert 0.22 < upper / (upper + lower) < 0.28
 
 
@@ -145,7 +145,7 @@ def test_a_heat_map_has_the_colours_of_the_similarities_of_the_films_in_the_file
     cells = image[image.shape[0] - 60 - side + centres][:, 60 + centres]
     colours = matplotlib.colormaps["viridis"]((matrix - low) / (high - low))[..., :3] * 255
     assert np.abs(cells - colours)[off].max() < 12
-    assert near(cells, pictures._MISSING)[~off].all()
+    assert near(cells, pictures.MISSING)[~off].all()
 
 
 def test_an_svg_has_text_as_text_and_one_small_image_a_heat_map(sample: Path) -> None:
@@ -192,14 +192,14 @@ def check_layout(figure: Figure) -> None:
 @pytest.mark.parametrize("n", [1, 2, 3, 5, 11, 22])
 def test_any_number_of_decades_is_legible(n: int) -> None:
     decades = [distribution(1800 + 10 * k, part=0.051) for k in range(n)]
-    with matplotlib.rc_context(pictures._STYLE):
+    with matplotlib.rc_context(pictures.STYLE):
         check_layout(pictures.draw_distributions("custom_genres", decades))
 
 
 @pytest.mark.parametrize("n", [2, 263, 500])
 def test_a_heat_map_of_any_size_is_legible(n: int) -> None:
     image = np.random.default_rng(0).uniform(0.1, 0.9, (n, n))
-    with matplotlib.rc_context(pictures._STYLE):
+    with matplotlib.rc_context(pictures.STYLE):
         check_layout(pictures.draw_heat_map(image, 13, distribution(2000)))
 
 
@@ -259,7 +259,7 @@ def test_an_unfinished_decade_is_drawn_and_said_to_be(
     told = capsys.readouterr().err
     assert told == "embedding 1930s: 73 % of the pairs are computed; those are drawn\n"
     drawn = pixels(data / "plots" / "heatmap_embedding_1930s.png")
-    assert near(drawn, pictures._MISSING).sum() > 10_000
+    assert near(drawn, pictures.MISSING).sum() > 10_000
 
 
 def test_a_decade_that_no_run_has_read_is_said_to_be_left_out(

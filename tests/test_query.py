@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 from conftest import uncompute
+from reference import chunks
 
 import engine.query.chunks
 import engine.query.decade
@@ -56,10 +57,18 @@ def made(data: Path, embeddings: dict[str, list[float]]) -> Decade:
     return engine.open(data)["made", 2000]
 
 
-def chunks(data: Path, name: str = "embedding/1930") -> dict[str, Path]:
-    """The files of the chunks of similarities, by "row/column"."""
-    folder = data / "similarities.zarr" / name / "similarities" / "c"
-    return {f"{path.parent.name}/{path.name}": path for path in folder.glob("*/*")}
+def chunk(data: Path, place: str) -> Path:
+    """The file of the chunk of similarities at "row/column"."""
+    return data / "similarities.zarr" / "embedding" / "1930" / "similarities" / "c" / place
+
+
+def leave_only(data: Path, *places: str) -> None:
+    """Delete all other chunks of similarities."""
+    kept = [chunk(data, place) for place in places]
+    for name in chunks(data / "similarities.zarr"):
+        path = data / "similarities.zarr" / name
+        if path not in kept:
+            path.unlink()
 
 
 def do_as_told(error: EngineError) -> None:
@@ -340,32 +349,28 @@ def test_the_command_keeps_the_settings_that_change_the_values(data: Path) -> No
     pair = before.ids[300], before.ids[0]
     value = before[pair]
     uncompute(data / "similarities.zarr" / "embedding" / "1930", 0)
-    stamp = chunks(data)["1/1"].stat().st_mtime_ns
+    stamp = chunk(data, "1/1").stat().st_mtime_ns
     films = engine.open(data)["embedding", 1930]
     with pytest.raises(NotComputedError) as error:
         films[pair]
     do_as_told(error.value)
     assert films[pair] == value
-    assert chunks(data)["1/1"].stat().st_mtime_ns == stamp
+    assert chunk(data, "1/1").stat().st_mtime_ns == stamp
 
 
 def test_a_row_needs_only_the_chunks_under_it(data: Path, expected: Reference) -> None:
     ids, matrix = expected
-    for place, path in chunks(data).items():
-        if place not in ("0/1", "1/1", "1/2"):
-            path.unlink()
+    leave_only(data, "0/1", "1/1", "1/2")
     films = engine.open(data)["embedding", 1930]
     np.testing.assert_array_equal(films.row(ids[300]), matrix[300])
 
 
 def test_a_pair_needs_one_chunk_and_that_once(data: Path, expected: Reference) -> None:
     ids, matrix = expected
-    for place, path in chunks(data).items():
-        if place != "0/1":
-            path.unlink()
+    leave_only(data, "0/1")
     films = engine.open(data)["embedding", 1930]
     assert films[ids[3], ids[300]] == matrix[3, 300]
-    chunks(data)["0/1"].unlink()
+    chunk(data, "0/1").unlink()
     assert films[ids[400], ids[200]] == matrix[400, 200]
 
 
@@ -374,7 +379,7 @@ def test_a_damaged_chunk_is_never_believed_and_its_repair_is_named(
     damage: str, data: Path, expected: Reference
 ) -> None:
     ids, matrix = expected
-    path = chunks(data)["0/1"]
+    path = chunk(data, "0/1")
     content = bytearray(path.read_bytes())
     content[1000] ^= 1
     size = {"flipped bit": len(content), "truncated": 5000, "emptied": 0}.get(damage)

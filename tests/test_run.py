@@ -15,7 +15,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from faults import FEW, ROOT, Films, Launcher, children, held_at, made_up
+from faults import FEW, Films, Launcher, children, held_at, made_up
+from forks import ROOT
 from kills import with_workers
 from reference import chunks
 from waiting import PATIENCE, within
@@ -52,7 +53,7 @@ def door(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (here / "bin").mkdir(parents=True)
     (here / "bin" / "similarities-engine").write_text(
         "import engine.batch.cost, engine.batch.run\n"
-        "engine.batch.cost._START_SECONDS = 1e-9\n"
+        "engine.batch.cost.START_SECONDS = 1e-9\n"
         "engine.batch.run.cpus = lambda: 2\n"
         "from engine.cli import command\n"
         "command()\n"

@@ -4,6 +4,8 @@ Every fault here is done to the files of a small store, and then a run decides: 
 notebook's bytes, or says in one sentence why it cannot.
 """
 
+import contextlib
+import hashlib
 import itertools
 import json
 import os
@@ -24,10 +26,11 @@ import orjson
 import pytest
 from conftest import Listener
 from reference import expected, films, outputs, put
+from waiting import PATIENCE
 
 import engine
 from engine.data_folder import DecadeName
-from engine.store import metadata, record
+from engine.store import metadata
 from engine.store.store import Store
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -119,12 +122,18 @@ def test_rubbish_instead_of_metadata_costs_no_pair(part: str, content: bytes, da
     assert engine.verify(data) == []
 
 
+def digest(content: dict[str, Any]) -> str:
+    """What proves a record."""
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
 def tampered(data: Path, change: Callable[[dict[str, Any]], object]) -> None:
     """Change a record, and give it the right digest."""
     path = store_folder(data, NAME) / "zarr.json"
     attributes = json.loads(path.read_bytes())["attributes"]
     change(attributes["record"])
-    attributes["sha256"] = record._digest(attributes["record"])
+    attributes["sha256"] = digest(attributes["record"])
     path.write_bytes(metadata.group(attributes))
 
 
@@ -481,7 +490,7 @@ def test_a_store_of_format_1_is_computed_anew_with_one_sentence(data: Path) -> N
         attributes = json.loads(path.read_bytes())["attributes"]
         for field in ("format", "group", "ids_sha256", "vectors_sha256"):
             del attributes["record"][field]
-        attributes["sha256"] = record._digest(attributes["record"])
+        attributes["sha256"] = digest(attributes["record"])
         path.write_bytes(orjson.dumps({"attributes": attributes, "node_type": "group"}))
         shutil.rmtree(store_folder(data, name) / "checksums")
     summary, listener = export_again(data)
@@ -611,7 +620,7 @@ def test_nothing_that_zarr_takes_from_the_environment_changes_anything(
         text=True,
         cwd=data,
         env={**os.environ, **settings},
-        timeout=60,
+        timeout=PATIENCE,
     )
     assert (run.returncode, run.stderr) == (0, "")
     assert outputs(data) == expected(data)
@@ -651,7 +660,9 @@ def silent() -> Iterator[str]:
         yield f"http://127.0.0.1:{server.getsockname()[1]}"
 
 
-def answering(answer: bytes) -> tuple[socket.socket, threading.Thread]:
+@contextlib.contextmanager
+def answering(answer: bytes) -> Iterator[str]:
+    """A server that gives everybody the same answer."""
     server = socket.create_server(("127.0.0.1", 0))
 
     def serve() -> None:
@@ -666,7 +677,13 @@ def answering(answer: bytes) -> tuple[socket.socket, threading.Thread]:
 
     thread = threading.Thread(target=serve, daemon=True)
     thread.start()
-    return server, thread
+    try:
+        yield f"http://127.0.0.1:{server.getsockname()[1]}"
+    finally:
+        with contextlib.suppress(OSError):
+            server.shutdown(socket.SHUT_RDWR)  # Or it would wait for another call.
+        server.close()
+        thread.join()
 
 
 @pytest.fixture
@@ -679,8 +696,10 @@ def s3(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
             "AWS_ACCESS_KEY_ID": "key",
             "AWS_SECRET_ACCESS_KEY": "secret",
             "AWS_DEFAULT_REGION": "us-east-1",
+            "AWS_MAX_ATTEMPTS": "1",  # It would wait between more.
         }.items():
             monkeypatch.setenv(name, value)
+        monkeypatch.setattr("s3fs.S3FileSystem.retries", 1)
 
     return at
 
@@ -689,8 +708,8 @@ def test_an_object_store_that_never_answers_is_not_waited_for(
     silent: str, s3: Callable[[str], None], data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     s3(silent)
-    monkeypatch.setattr("engine.store.remote._ANSWER_SECONDS", 0.5)
-    monkeypatch.setattr("engine.store.remote._LISTING_SECONDS", 0.5)
+    monkeypatch.setattr("engine.store.remote.ANSWER_SECONDS", 0.5)
+    monkeypatch.setattr("engine.store.remote.LISTING_SECONDS", 0.5)
     with pytest.raises(OSError, match="no answer within"):
         engine.run(data, store="s3://silent-bucket/store.zarr", workers=1)
 
@@ -699,15 +718,12 @@ def test_a_portal_that_answers_for_the_object_store_is_not_believed(
     s3: Callable[[str], None], data: Path
 ) -> None:
     body = b"<html>Please accept our terms.</html>"
-    server, thread = answering(
+    answer = (
         b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nConnection: close\r\n"
         + f"Content-Length: {len(body)}\r\n\r\n".encode()
         + body
     )
-    try:
-        s3(f"http://127.0.0.1:{server.getsockname()[1]}")
+    with answering(answer) as endpoint:
+        s3(endpoint)
         with pytest.raises((engine.EngineError, OSError)):
             engine.run(data, store="s3://portal-bucket/store.zarr", workers=1)
-    finally:
-        server.close()
-        thread.join(5)

@@ -275,6 +275,7 @@ def test_a_write_that_fails_leaves_nothing_behind(tmp_path: Path) -> None:
 @pytest.mark.parametrize("moment", ["*.partial", "*.json"])
 def test_a_killed_run_leaves_no_half_file_under_a_final_name(tmp_path: Path, moment: str) -> None:
     options = ["--data", str(tmp_path), "--decade", "2000", "--approach", "embedding"]
+    options += ["--dimensions", "64"]  # Written long enough to be met at it.
     with subprocess.Popen([sys.executable, str(SCRIPT), *options]) as made:
         while made.poll() is None and not list(tmp_path.rglob(moment)):
             time.sleep(0.001)

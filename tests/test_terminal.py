@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from reference import films, put
+from waiting import PATIENCE
 
 import engine
 from engine import DecadeStatus, DecadeSummary, Status, Summary
@@ -380,7 +381,7 @@ def window(monkeypatch: pytest.MonkeyPatch) -> Window:
         TerminalProgress, "_width", lambda self: self.stream and window.width, raising=True
     )
     monkeypatch.setattr(TerminalProgress, "_put", lambda self, text: window.write(text))
-    monkeypatch.setattr("engine.terminal.progress._DRAW_SECONDS", -1.0)
+    monkeypatch.setattr("engine.terminal.progress.DRAW_SECONDS", -1.0)
     return window
 
 
@@ -585,7 +586,8 @@ def test_a_notebook_shows_a_bar_a_stage_and_then_the_table(tmp_path: Path) -> No
         "import json, nbclient, nbformat, sys\n"
         "cells = [nbformat.v4.new_code_cell(sys.argv[1])]\n"
         "notebook = nbformat.v4.new_notebook(cells=cells)\n"
-        "nbclient.NotebookClient(notebook, kernel_name='python3').execute()\n"
+        f"patience = {{'startup_timeout': {PATIENCE}, 'iopub_timeout': {PATIENCE}}}\n"
+        "nbclient.NotebookClient(notebook, kernel_name='python3', **patience).execute()\n"
         "print(json.dumps([cells[0].outputs, notebook.metadata]))"
     )
     done = subprocess.run(
@@ -594,7 +596,7 @@ def test_a_notebook_shows_a_bar_a_stage_and_then_the_table(tmp_path: Path) -> No
         env={**os.environ, "PYTHONPATH": str(Path(engine.__file__).parents[1])},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=PATIENCE,
     )
     assert done.returncode == 0, done.stderr
     outputs, metadata = json.loads(done.stdout)

@@ -2,7 +2,7 @@
 
 import math
 
-_START_SECONDS = 0.3
+START_SECONDS = 0.3
 """What it costs to start a worker process, which imports numpy."""
 _SECONDS_PER_BYTE = 4e-9
 """To read an input."""
@@ -41,11 +41,11 @@ def cpu_seconds(
 
 def worth(workers: int, seconds: float) -> int:
     """Number of workers, at most so many, that repay their start on so much CPU time."""
-    if seconds < 2 * _START_SECONDS:
+    if seconds < 2 * START_SECONDS:
         return 1
-    return max(1, min(workers, math.ceil(seconds / _START_SECONDS)))
+    return max(1, min(workers, math.ceil(seconds / START_SECONDS)))
 
 
 def wall_seconds(seconds: float, workers: int) -> float:
     """Estimate the wall time of so much CPU time, divided among workers."""
-    return seconds / workers + (_START_SECONDS if workers > 1 else 0)
+    return seconds / workers + (START_SECONDS if workers > 1 else 0)

@@ -24,7 +24,7 @@ from engine.errors import EngineError, LockedError, shown
 from engine.store.store import Store
 
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
-_PATIENCE = 0.3
+PATIENCE = 0.3
 """Seconds to try: somebody who only asks who holds a lock holds it for a moment."""
 
 
@@ -92,7 +92,7 @@ def _taken(path: Path, place: str) -> FileIO:
     Whoever has opened it may find, when it comes to hold it, that the one before has deleted it.
     So it counts only if it still lies there, and nobody but who holds it may delete it.
     """
-    end = time.monotonic() + _PATIENCE
+    end = time.monotonic() + PATIENCE
     while True:
         try:
             file, new = _made(path), True

@@ -27,9 +27,10 @@ from engine.store.location import masked
 _MISSING = (FileNotFoundError, IsADirectoryError, NotADirectoryError)
 _AT_ONCE = 64
 """Requests on their way at the same time."""
-_ANSWER_SECONDS = 60
+ANSWER_SECONDS = 60
 """How long a value may take on its way; what takes the call may never answer it."""
-_LISTING_SECONDS = 600
+LISTING_SECONDS = 600
+"""How long a listing may take."""
 _S = TypeVar("_S")
 _T = TypeVar("_T")
 
@@ -138,7 +139,7 @@ class RemoteStore(FsspecStore):
         self, *passed: type[OSError], seconds: float | None = None
     ) -> AsyncIterator[None]:
         """Turn what is raised into a sentence, but for what says that a value is missing."""
-        seconds = seconds or _ANSWER_SECONDS
+        seconds = seconds or ANSWER_SECONDS
         try:
             async with asyncio.timeout(seconds):
                 yield
@@ -183,7 +184,7 @@ class RemoteStore(FsspecStore):
 
     async def delete_dir(self, prefix: str) -> None:
         """Delete all values below a path."""
-        async with self._answered(seconds=_LISTING_SECONDS):
+        async with self._answered(seconds=LISTING_SECONDS):
             found = await self.fs._find(f"{self.path}/{prefix}", withdirs=False)
         await self._delete_files(found)
 
@@ -198,6 +199,6 @@ class RemoteStore(FsspecStore):
 
     async def list_dir(self, prefix: str) -> AsyncIterator[str]:
         """List what stands directly below a path."""
-        async with self._answered(seconds=_LISTING_SECONDS):
+        async with self._answered(seconds=LISTING_SECONDS):
             async for key in super().list_dir(prefix):
                 yield key

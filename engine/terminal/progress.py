@@ -17,7 +17,7 @@ _LINE_SECONDS = 10.0
 """Between two lines of progress where there are no bars."""
 _AT_SECONDS = 1.0
 """For which a decade is named as being at work after it was last heard of."""
-_DRAW_SECONDS = 0.1
+DRAW_SECONDS = 0.1
 """Between two drawings of the bars."""
 _WIDGETS = any(base.__module__ == "tqdm.notebook" for base in tqdm.__mro__)
 """This is a notebook, which shows bars though it is no terminal."""
@@ -150,7 +150,7 @@ class TerminalProgress(Progress):
         if self._widgets is not None:
             self._show_widgets(self._widgets)
         now = time.monotonic()
-        if not self._draws or not (at_once or now - self._drawn > _DRAW_SECONDS):
+        if not self._draws or not (at_once or now - self._drawn > DRAW_SECONDS):
             return
         self._drawn = now
         width = self._width() - 1  # In the last column a terminal may go to the next line, or not.

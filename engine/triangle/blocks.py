@@ -17,7 +17,8 @@ CHUNK_CELLS = 256 * 256
 """Cells of a chunk (512 KiB of float64): where zarr's cost per chunk no longer shows."""
 ROW_BLOCK_CELLS = 2**21
 """Most cells of a row-block as long as it has more than one row: 16 MiB of float64."""
-_TALLEST = 256
+TALLEST = 256
+"""Most rows of a chunk, and of a row-block."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ class Grid:
     @property
     def height(self) -> int:
         """Rows of a chunk, and of a row-block."""
-        height = _TALLEST
+        height = TALLEST
         while height > 1 and height * self.n_films > ROW_BLOCK_CELLS:
             height //= 2
         return height

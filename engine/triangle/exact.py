@@ -26,7 +26,7 @@ _TILE_BYTES = 512 * 1024
 _TILE_FILMS = 64
 _LEAST_FOR_PRODUCTS = 768
 """Numbers of a vector from which on the products of lanes win over `vecdot`."""
-_PRODUCT_FILMS = 64
+PRODUCT_FILMS = 64
 """Rows and columns of a product. With 32 or fewer, OpenBLAS for SkylakeX sums in another order."""
 _PROOF_FILMS = 33
 """Vectors of a proof: some thousand pairs, and no multiple of what is computed side by side."""
@@ -70,7 +70,7 @@ def candidates(d: int) -> Iterator[tuple[Exact, int]]:
     for lanes in (32, 16):
         if d >= _LEAST_FOR_PRODUCTS and d % lanes == 0:
             # At the edges of a product it may be summed otherwise than within: it has to be full.
-            yield partial(by_products, lanes), _PRODUCT_FILMS + 1
+            yield partial(by_products, lanes), PRODUCT_FILMS + 1
 
 
 def proof_films(n: int) -> list[int]:
@@ -120,24 +120,24 @@ def by_products(lanes: int, rows: Matrix, columns: Matrix, diagonal: int, out: M
     All products have the same shape, filled up with zeros: at the edges of others BLAS may sum in
     another order.
     """
-    tops = range(0, len(rows), _PRODUCT_FILMS)
-    row_lanes = [_lanes(lanes, rows[top : top + _PRODUCT_FILMS]) for top in tops]
-    products = np.empty((lanes, _PRODUCT_FILMS, _PRODUCT_FILMS))
-    for left in range(0, len(columns), _PRODUCT_FILMS):
-        tile = columns[left : left + _PRODUCT_FILMS]
+    tops = range(0, len(rows), PRODUCT_FILMS)
+    row_lanes = [_lanes(lanes, rows[top : top + PRODUCT_FILMS]) for top in tops]
+    products = np.empty((lanes, PRODUCT_FILMS, PRODUCT_FILMS))
+    for left in range(0, len(columns), PRODUCT_FILMS):
+        tile = columns[left : left + PRODUCT_FILMS]
         column_lanes = _lanes(lanes, tile).transpose(0, 2, 1)
         for top, some_rows in zip(tops, row_lanes, strict=True):
             if left + len(tile) - 1 <= diagonal + top:
                 break
             np.matmul(some_rows, column_lanes, out=products)
-            place = out[top : top + _PRODUCT_FILMS, left : left + len(tile)]
+            place = out[top : top + PRODUCT_FILMS, left : left + len(tile)]
             place[:] = _tree(products)[: len(place), : len(tile)]
 
 
 def _lanes(lanes: int, vectors: Matrix) -> Matrix:
-    """Numbers by lane, (lanes, _PRODUCT_FILMS, d / lanes), filled up with zeros."""
+    """Numbers by lane, (lanes, PRODUCT_FILMS, d / lanes), filled up with zeros."""
     n, d = vectors.shape
-    found = np.zeros((lanes, _PRODUCT_FILMS, d // lanes))
+    found = np.zeros((lanes, PRODUCT_FILMS, d // lanes))
     found[:, :n] = vectors.reshape(n, d // lanes, lanes).transpose(2, 0, 1)
     return found
 

@@ -13,7 +13,8 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-_PIECE = 2**22
+PIECE = 2**22
+"""Bytes that are compared at a time."""
 
 
 class DisagreementError(Exception):
@@ -92,7 +93,7 @@ def _pieces(path: Path) -> Iterator[bytes]:
         if file.read(1) != b"{":
             raise ValueError("is not a JSON object")
         rest = b""
-        while piece := file.read(_PIECE):
+        while piece := file.read(PIECE):
             whole, comma, rest = (rest + piece).rpartition(b",")
             if comma:
                 yield whole

@@ -16,7 +16,8 @@ from pathlib import Path
 
 import numpy as np
 
-_ORDER = Path("/sys/module/page_reporting/parameters/page_reporting_order")
+ORDER = Path("/sys/module/page_reporting/parameters/page_reporting_order")
+"""There where a host is told of free memory: in pieces of so many pages, a power of two."""
 _MARGIN = 2**30
 """Bytes of free memory that are not touched, for whatever else runs."""
 
@@ -25,8 +26,8 @@ _MARGIN = 2**30
 def warm_memory(most: float = float("inf")) -> Iterator[int]:
     """Touch the free memory, `most` bytes of it; yield how much: 0 where no host is told of it."""
     size = step = 0
-    if _ORDER.exists():
-        step = (mmap.PAGESIZE << int(_ORDER.read_text())) // 2
+    if ORDER.exists():
+        step = (mmap.PAGESIZE << int(ORDER.read_text())) // 2
         size = int(min(most, max(0, _free() - _MARGIN))) // step * step
     if not size:
         yield 0

@@ -29,7 +29,7 @@ _WORKER_SECONDS = 5.0
 """How long the first worker may take to appear, unless the run says otherwise."""
 _BUSY_SECONDS = 60
 """How long the last tasks of an earlier run may take to end."""
-_ALONE_SECONDS = 60.0
+ALONE_SECONDS = 60.0
 """How long the cluster may be without any worker while there are tasks."""
 _POLL_SECONDS = 0.2
 _WAIT_SECONDS = 0.01
@@ -64,7 +64,7 @@ def connected(
     """
     seconds = _WORKER_SECONDS if wait_for_workers is None else wait_for_workers
     with connection(address) as client:
-        cluster = Cluster(address, client, progress, max(seconds, _ALONE_SECONDS))
+        cluster = Cluster(address, client, progress, max(seconds, ALONE_SECONDS))
         with told(address):
             cluster.check_scheduler()
             cluster.wait_for_worker(seconds)

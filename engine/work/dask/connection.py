@@ -13,7 +13,8 @@ from distributed.core import connect
 
 from engine.errors import ClusterError
 
-_CONNECT_SECONDS = 5
+CONNECT_SECONDS = 5
+"""How long the scheduler may take to answer."""
 _CLOSE_SECONDS = 2
 _LOGGERS = ("distributed", "distributed.client", "tornado.application")
 
@@ -46,10 +47,10 @@ def connection(address: str) -> Iterator[Any]:
             asyncio.run(_knock(address))
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # Versions that differ are an error by and by.
-                client = Client(address, timeout=_CONNECT_SECONDS, set_as_default=False)
+                client = Client(address, timeout=CONNECT_SECONDS, set_as_default=False)
         except Exception as error:  # Whatever answers there may answer anything.
             raise ClusterError(
-                f"{address}: no Dask scheduler was reached within {_CONNECT_SECONDS} s; check "
+                f"{address}: no Dask scheduler was reached within {CONNECT_SECONDS} s; check "
                 "that it runs (dask scheduler) and its address (tcp://HOST:8786)"
             ) from error
         try:
@@ -60,9 +61,9 @@ def connection(address: str) -> Iterator[Any]:
 
 async def _knock(address: str) -> None:
     arguments = Security().get_connection_args("client")
-    call = connect(address, timeout=_CONNECT_SECONDS, **arguments)
+    call = connect(address, timeout=CONNECT_SECONDS, **arguments)
     # What is no scheduler may take the call and keep silent.
-    comm = await asyncio.wait_for(call, _CONNECT_SECONDS)
+    comm = await asyncio.wait_for(call, CONNECT_SECONDS)
     await comm.close()
 
 
