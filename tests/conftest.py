@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from forks import never_sync
 from hypothesis import settings
 
 import engine
@@ -58,6 +59,19 @@ def disk() -> Iterator[Disk]:
     _listeners.append(disk)
     yield disk
     _listeners.remove(disk)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def unsynced() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        never_sync(patch.setattr)
+        yield
+
+
+@pytest.fixture(autouse=True)
+def at_rest(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody writes an input while it is read, so it need not be seen to rest before."""
+    monkeypatch.setattr("engine.embeddings.reading.CLOCK_TICK", 0.0)
 
 
 @pytest.fixture

@@ -9,7 +9,9 @@ import re
 import shutil
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import CancelledError
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import cache
@@ -39,6 +41,7 @@ from waiting import PATIENCE, within
 
 from engine.errors import ClusterError
 from engine.triangle.blas import machine
+from engine.work.dask.connection import answer
 from engine.work.dask.worker import environment, perform_for
 
 pytestmark = needs("distributed")
@@ -486,3 +489,20 @@ def test_the_block_for_dask_jobqueue_runs(
     exec(code.replace("/shared/", f"{tmp_path}/"), {})
     assert asked == [(1, 1), 32, 1]
     assert outputs(data) == wanted()
+
+
+def test_no_answer_is_waited_for_when_the_scheduler_is_gone() -> None:
+    never = threading.Event()
+    client = SimpleNamespace(status="running")
+    threading.Timer(0.1, lambda: setattr(client, "status", "connecting")).start()
+    with pytest.raises(CancelledError):
+        answer(client, never.wait)
+    never.set()
+
+
+def test_an_answer_that_is_an_error_is_raised_where_the_question_was_put() -> None:
+    def question() -> int:
+        raise TimeoutError("the question's own")
+
+    with pytest.raises(TimeoutError, match="the question's own"):
+        answer(SimpleNamespace(status="running"), question)

@@ -1,7 +1,6 @@
 """The work in counted steps: nothing is done, read or written more often than it must be."""
 
 import gc
-import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -55,7 +54,6 @@ def test_each_chunk_is_written_once_and_never_read_in_an_undisturbed_run(
 def test_each_input_is_parsed_once(
     root: Path, disk: Disk, performed: list[tuple[Any, Any]]
 ) -> None:
-    time.sleep(0.05)  # A file that was written this moment is opened again when it has settled.
     engine.run(root, workers=1)
     inputs = [str(path) for path in (root / "embeddings").rglob("*.json")]
     assert len(inputs) == len(SIZES)

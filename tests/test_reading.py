@@ -516,6 +516,11 @@ def test_memory_is_the_matrix_and_little_more(tmp_path: Path) -> None:
     assert int(run.stdout) * 1024 < values.nbytes + 6 * 2**20
 
 
+@pytest.fixture(autouse=True)
+def at_rest() -> None:
+    """Here somebody does."""
+
+
 # --------------------------------------------------------------------- files that change
 
 

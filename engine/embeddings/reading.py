@@ -16,7 +16,8 @@ from engine.embeddings.shapes import HEAD, other_shape
 from engine.errors import InputError
 
 _ATTEMPTS = 4  # to read a file that changes meanwhile
-_CLOCK_TICK = 0.02  # seconds: files are stamped by a clock that moves every 4 to 10 ms
+CLOCK_TICK = 0.02
+"""Seconds: files are stamped by a clock that moves every 4 to 10 ms."""
 
 
 def read_embeddings(path: Path) -> Embeddings:
@@ -38,8 +39,8 @@ def read_embeddings(path: Path) -> Embeddings:
         try:
             with _open(path) as file:
                 before = os.fstat(file.fileno())
-                if 0 <= time.time() - before.st_ctime <= _CLOCK_TICK:
-                    time.sleep(_CLOCK_TICK)
+                if 0 <= time.time() - before.st_ctime <= CLOCK_TICK:
+                    time.sleep(CLOCK_TICK)
                     continue
                 try:
                     outcome = parse_embeddings(file, str(path))

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import CancelledError
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 from typing import Any
 from uuid import uuid4
@@ -21,7 +22,7 @@ from engine.errors import ClusterError
 from engine.progress import Progress
 from engine.store.store import Store
 from engine.version import __version__
-from engine.work.dask.connection import NoWorkerError, connection, told
+from engine.work.dask.connection import NoWorkerError, answer, connection, told
 from engine.work.dask.worker import Environment, environment, look, perform_for
 from engine.work.tasks import BlockTask, Result
 
@@ -120,7 +121,7 @@ class Cluster:
                 yield result
 
     def _n_threads(self) -> int:
-        return sum(self.client.ncores().values())
+        return sum(answer(self.client, self.client.ncores).values())
 
     def _wait(self, completed: Any) -> None:
         """Wait until a task is completed, as long as there is somebody to complete it."""
@@ -163,7 +164,9 @@ class Cluster:
     def wait_for_worker(self, seconds: float) -> None:
         """Wait until there is a worker."""
         try:
-            self.client.wait_for_workers(1, timeout=seconds or _WAIT_SECONDS)  # 0: for ever
+            # A time-out of 0 would be none.
+            wait = partial(self.client.wait_for_workers, 1, timeout=seconds or _WAIT_SECONDS)
+            answer(self.client, wait)
         except TimeoutError:
             raise NoWorkerError(f"{seconds:g}") from None
 
@@ -171,8 +174,9 @@ class Cluster:
         """See to it that the scheduler is fit for a run."""
         # It takes tasks apart, for which it needs the classes they are made of.
         try:
-            difference = self.client.run_on_scheduler(environment).difference(environment())
-        except OSError:
+            there = answer(self.client, partial(self.client.run_on_scheduler, environment))
+            difference = there.difference(environment())
+        except (CancelledError, OSError):
             raise
         except Exception as error:  # What an old or missing engine raises there is not known here.
             difference = f"cannot run the engine ({error}); install {__version__} there"
@@ -182,7 +186,8 @@ class Cluster:
     def _look(self, store: str, marker: str) -> str:
         """Look from every worker; return the address of one that is busy, if any."""
         busy, unfit = "", []
-        for worker, view in self.client.run(look, store, marker, on_error="return").items():
+        ask = partial(self.client.run, look, store, marker, on_error="return")
+        for worker, view in answer(self.client, ask).items():
             if isinstance(view, Exception):  # The engine is not there, or too old to be asked.
                 unfit.append(f"cannot run the engine ({view}); install {__version__} there")
             elif view.problem:

@@ -2,11 +2,12 @@
 
 import asyncio
 import logging
+import threading
 import warnings
-from collections.abc import Iterator
-from concurrent.futures import CancelledError
+from collections.abc import Callable, Iterator
+from concurrent.futures import CancelledError, Future
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 from distributed import Client, KilledWorker, Security
 from distributed.core import connect
@@ -16,7 +17,12 @@ from engine.errors import ClusterError
 CONNECT_SECONDS = 5
 """How long the scheduler may take to answer."""
 _CLOSE_SECONDS = 2
+_LOOK_SECONDS = 0.5
+"""How often to look whether there still is a scheduler to answer."""
 _LOGGERS = ("distributed", "distributed.client", "tornado.application")
+
+
+_Answer = TypeVar("_Answer")
 
 
 class NoWorkerError(Exception):
@@ -57,6 +63,42 @@ def connection(address: str) -> Iterator[Any]:
             yield client
         finally:
             client.close(timeout=_CLOSE_SECONDS)
+
+
+def answer(client: Any, question: Callable[[], _Answer]) -> _Answer:
+    """Wait for the answer to a question as long as there is a scheduler to give it.
+
+    Of a scheduler that is gone in that very moment, distributed would wait for ever.
+
+    Parameters
+    ----------
+    client
+        A connected `distributed.Client`.
+    question
+        Calls a method of it that asks the scheduler.
+
+    Raises
+    ------
+    concurrent.futures.CancelledError
+        When the connection is lost.
+    """
+    found: Future[_Answer] = Future()
+
+    def ask() -> None:
+        try:
+            found.set_result(question())
+        except BaseException as error:  # Whatever it is, it is raised where the question was put.
+            found.set_exception(error)
+
+    threading.Thread(target=ask, daemon=True).start()  # One without an answer must not be joined.
+    while True:
+        try:
+            return found.result(_LOOK_SECONDS)
+        except TimeoutError:
+            if found.done():  # The question's own.
+                raise
+            if client.status != "running":
+                raise CancelledError from None
 
 
 async def _knock(address: str) -> None:
