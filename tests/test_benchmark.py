@@ -339,6 +339,13 @@ def test_a_command_that_fails_says_how(tmp_path: Path, program: str, complaint: 
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="what /proc tells of memory")
+def test_a_command_may_end_while_its_memory_is_looked_at(tmp_path: Path) -> None:
+    # One of some 300 ends in that moment. That a thread failed is a warning, hence an error here.
+    for _ in range(600):
+        measure(["true"], tmp_path / "log")
+
+
 def test_memory_is_touched_and_given_back_but_for_a_page_here_and_there() -> None:
     program = (
         "import resource, sys, warm_memory\n"

@@ -148,9 +148,17 @@ class _MemoryWatch:
 def _tree(root: int) -> list[int]:
     found = [root]
     for process in found:  # Grows while it is gone through.
-        for thread in Path(f"/proc/{process}/task").glob("*"):
-            found += map(int, _read(process, f"task/{thread.name}/children").split())
+        for thread in _threads(process):
+            found += map(int, _read(process, f"task/{thread}/children").split())
     return found
+
+
+def _threads(process: int) -> list[str]:
+    """The threads of a process; none when it has ended meanwhile."""
+    try:
+        return os.listdir(f"/proc/{process}/task")
+    except OSError:
+        return []
 
 
 def _read(process: int, what: str) -> str:
