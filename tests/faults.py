@@ -416,20 +416,6 @@ def group(pgid: int) -> list[tuple[int, str]]:
     return found
 
 
-def children() -> list[str]:
-    """The commands of the children of this process that live."""
-    found = []
-    for entry in Path("/proc").glob("[0-9]*"):
-        try:
-            state, parent = (entry / "stat").read_text().rpartition(")")[2].split()[:2]
-            command = (entry / "cmdline").read_text()
-        except OSError:
-            continue
-        if int(parent) == os.getpid() and state not in "ZX":
-            found.append(command)
-    return found
-
-
 def workers(pgid: int) -> list[int]:
     """List the worker processes of a run."""
     return sorted(pid for pid, command in group(pgid) if "work/worker.py" in command)

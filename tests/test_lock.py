@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 from conftest import Listener
-from faults import children
+from errands import children
 from reference import expected, films, output_path, outputs, put
 
 import engine
@@ -172,7 +172,9 @@ def test_workers_do_not_keep_the_lock(tmp_path: Path) -> None:
         workers = 0
 
         def advance(self, name: str, amount: int) -> None:
-            self.workers = max(self.workers, sum("worker.py" in command for command in children()))
+            self.workers = max(
+                self.workers, sum("worker.py" in command for _, command in children())
+            )
 
     watcher = Watcher()
     assert engine.run(tmp_path, workers=2, progress=watcher).ok

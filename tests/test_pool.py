@@ -13,6 +13,7 @@ import joblib
 import pytest
 from errands import (
     blas_threads,
+    children,
     dies_when_told,
     fails_at_three,
     of_process,
@@ -20,7 +21,6 @@ from errands import (
     squarer,
     stays_from_three,
 )
-from faults import children
 from waiting import PATIENCE, within
 
 from engine.work.pool import Shares, WorkerDiedError, Workers, cpus
@@ -207,9 +207,7 @@ def test_workers_end_with_their_parent_whatever_they_are_at(how: str, tmp_path: 
         "workers = Workers(print)\n"
         "results = workers.perform_all(stays_from_three, [range(100)], 2)\n"
         "next(results)\n"
-        "print(*(pid for pid in os.listdir('/proc') if pid.isdigit() and\n"
-        "    open(f'/proc/{pid}/stat').read().rpartition(')')[2].split()[1] == str(os.getpid())),\n"
-        "    flush=True)\n" + end
+        "print(*(pid for pid, _ in children()), flush=True)\n" + end
     )
     done = subprocess.run(
         [sys.executable, "-c", program],

@@ -15,7 +15,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from faults import FEW, Films, Launcher, children, held_at, made_up
+from errands import children
+from faults import FEW, Films, Launcher, held_at, made_up
 from forks import ROOT
 from kills import with_workers
 from reference import chunks
