@@ -19,6 +19,9 @@ from engine.work import tasks
 from engine.work.row_block import Opened
 from engine.work.tasks import perform
 
+# Else every process that the tests start would compile the engine for itself.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
 # Time limits of single examples would make the tests depend on what else the machine does.
 settings.register_profile("engine", deadline=None, print_blob=True)
 settings.load_profile("engine")
