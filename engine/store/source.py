@@ -23,9 +23,15 @@ class Source:
 
     @classmethod
     def at(cls, data: str | os.PathLike[str], store: str | os.PathLike[str] | None) -> "Source":
-        """Put them together; the store lies in the folder unless the caller says otherwise."""
-        folder = DataFolder(Path(data))
-        return cls(folder, Store(str(folder.default_store if store is None else store)))
+        """Put them together; the store lies in the folder unless the caller says otherwise.
+
+        Raises
+        ------
+        TypeError
+            When one of them is no path. The text of anything would be one, ``5`` for instance.
+        """
+        folder = DataFolder(Path(os.fsdecode(data)))
+        return cls(folder, Store(os.fsdecode(folder.default_store if store is None else store)))
 
     def record(self, name: DecadeName) -> Record | None:
         """Read what a decade was made from; None when the store holds nothing of it.
