@@ -163,13 +163,13 @@ def worker_count(value: object) -> int | None:
     return positive(value, "a positive integer or all")
 
 
-def positive(value: object, expected: str = "a positive integer") -> int:
+def positive(value: object, expected: str = "a positive integer", least: int = 1) -> int:
     """Read a number of things, at least one."""
     if isinstance(value, str):
-        found = int(value) if re.fullmatch("[0-9]{1,100}", value) else 0
+        found = int(value) if re.fullmatch("[0-9]{1,100}", value) else -1
     else:
         found = _integer(value, expected)
-    if found < 1:
+    if found < least:
         raise _not(value, expected)
     return found
 

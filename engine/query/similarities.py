@@ -5,7 +5,7 @@ Nothing here writes or waits for a lock, so a store can be asked while a run is 
 
 import os
 from collections.abc import Callable, Iterator, Mapping
-from typing import NoReturn, cast
+from typing import Any, NoReturn, cast
 
 from engine.arguments import Year, year
 from engine.arguments import approach as approach_name
@@ -89,6 +89,19 @@ class Similarities(Mapping[tuple[str, Year], Decade]):
         except (NotComputedError, NotFoundError, TypeError):
             return False
         return True
+
+    def get(self, key: Any, /, default: Any = None) -> Any:
+        """Open one decade, or give `default` where ``key in similarities`` is false."""
+        return self[key] if key in self else default  # noqa: SIM401
+
+    def __eq__(self, other: object) -> bool:
+        # Decades, which a mapping would compare, are opened anew each time.
+        if not isinstance(other, Similarities):
+            return NotImplemented
+        return self._source.absolute() == other._source.absolute()
+
+    def __hash__(self) -> int:
+        return hash(self._source.absolute())
 
     def __iter__(self) -> Iterator[tuple[str, Year]]:
         for name in self._source.store.names():
