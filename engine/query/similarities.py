@@ -138,6 +138,22 @@ class Similarities(Mapping[tuple[str, Year], Decade]):
     def __reduce__(self) -> tuple[Callable[..., "Similarities"], tuple[str, str]]:
         return _open_again, self._source.absolute()
 
+    def names(self) -> list[DecadeName]:
+        """Name the decades, at least one.
+
+        Raises
+        ------
+        NotComputedError
+            When no run has read any.
+        """
+        names = [DecadeName(approach, year(decade)) for approach, decade in self]
+        if not names:
+            source = self._source
+            raise NotComputedError(
+                f"{source.store.location}: nothing is computed yet; {source.remedy()}"
+            )
+        return names
+
     def decade(self, approach: str, decade: Year) -> Decade:
         """Open one decade; open once and ask often, as it takes ten milliseconds.
 
