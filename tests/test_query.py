@@ -320,7 +320,9 @@ def test_what_is_not_in_the_store_has_the_default(data: Path) -> None:
         assert key not in similarities
         assert similarities.get(key) is None
         assert similarities.get(key, 5) == 5
-    assert len(similarities.get(("embedding", "1930s"))) == 526
+    known = similarities.get(("embedding", "1930s"), default=None)
+    assert known is not None
+    assert len(known) == 526
 
 
 def test_a_decade_that_no_run_has_read_is_said_to_be_missing(data: Path) -> None:

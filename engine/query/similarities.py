@@ -5,7 +5,7 @@ Nothing here writes or waits for a lock, so a store can be asked while a run is 
 
 import os
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, NoReturn, cast
+from typing import NoReturn, TypeVar, cast, overload
 
 from engine.arguments import Year, year
 from engine.arguments import approach as approach_name
@@ -21,6 +21,8 @@ from engine.listing import list_inputs
 from engine.query.decade import HEAD, Decade
 from engine.store.source import Source, open_source
 from engine.tables import Table, as_html, as_text
+
+_T = TypeVar("_T")
 
 
 def open(  # noqa: A001
@@ -90,9 +92,14 @@ class Similarities(Mapping[tuple[str, Year], Decade]):
             return False
         return True
 
-    def get(self, key: Any, /, default: Any = None) -> Any:
+    @overload
+    def get(self, key: object, /) -> Decade | None: ...
+    @overload
+    def get(self, key: object, /, default: Decade | _T) -> Decade | _T: ...
+    def get(self, key: object, /, default: object = None) -> object:
         """Open one decade, or give `default` where ``key in similarities`` is false."""
-        return self[key] if key in self else default  # noqa: SIM401
+        known = cast("tuple[str, Year]", key)
+        return self[known] if known in self else default  # noqa: SIM401
 
     def __eq__(self, other: object) -> bool:
         # Decades, which a mapping would compare, are opened anew each time.
