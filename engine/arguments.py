@@ -30,6 +30,9 @@ Number: TypeAlias = str | SupportsFloat
 
 _T = TypeVar("_T")
 
+_MOST = 10**18
+"""More than there can be films, and what a record, which is JSON, can hold."""
+
 
 @dataclass(frozen=True)
 class Arguments:
@@ -47,6 +50,11 @@ class Arguments:
     """None: as the store has it."""
     rule: Rule = EVERY_PAIR
     """Which pairs are exported."""
+    compute: bool = True
+    export: bool = True
+    restart: bool = False
+    wait_for_workers: float | None = None
+    """Seconds; None: a few."""
 
 
 def read_arguments(
@@ -59,6 +67,10 @@ def read_arguments(
     min_similarity: Number | None = None,
     top_percent: Number | None = None,
     top_k: Count | None = None,
+    compute: bool = True,
+    export: bool = True,
+    restart: bool = False,
+    wait_for_workers: Number | None = None,
 ) -> Arguments:
     """Bring arguments into one form.
 
@@ -70,16 +82,26 @@ def read_arguments(
         A positive integer, or ``"all"``.
     kernel
         One of `KERNELS`.
-    normalize
-        True or False, nothing that merely counts as such.
+    normalize, compute, export, restart
+        True or False, nothing that merely counts as such: the text ``"0"`` would count as True,
+        and delete what is computed.
     min_similarity, top_percent, top_k
         As for `read_rule`.
+    wait_for_workers
+        A number of seconds.
 
     Raises
     ------
     ValueError
-        When one is not what it should be; the text names it.
+        When one is not what it should be, the text names it; or when nothing is left to do.
     """
+    flags = {"compute": compute, "export": export, "restart": restart}
+    for name, value in flags.items():
+        flags[name] = _named(name, _flag, value)
+    if not (flags["compute"] or flags["export"]):
+        raise ValueError("there is nothing to do without compute and without export")
+    if flags["restart"] and not flags["compute"]:
+        raise ValueError("restart forgets what an export without compute would need")
     return Arguments(
         approaches=_read("approaches", lambda value: _several(value, approach), approaches),
         decades=_read("decades", lambda value: _several(value, year), decades),
@@ -87,6 +109,8 @@ def read_arguments(
         kernel=_read("kernel", kernel_name, kernel),
         normalize=_read("normalize", _flag, normalize),
         rule=read_rule(min_similarity, top_percent, top_k),
+        wait_for_workers=_read("wait_for_workers", seconds, wait_for_workers),
+        **flags,
     )
 
 
@@ -113,7 +137,7 @@ def read_rule(min_similarity: object, top_percent: object, top_k: object) -> Rul
     return Rule(
         _read("min_similarity", number, min_similarity),
         _read("top_percent", percent, top_percent),
-        _read("top_k", positive, top_k),
+        _read("top_k", lambda value: min(positive(value), _MOST), top_k),
     )
 
 
@@ -139,13 +163,13 @@ def worker_count(value: object) -> int | None:
     return positive(value, "a positive integer or all")
 
 
-def positive(value: object, expected: str = "a positive integer") -> int:
+def positive(value: object, expected: str = "a positive integer", least: int = 1) -> int:
     """Read a number of things, at least one."""
     if isinstance(value, str):
-        found = int(value) if re.fullmatch("[0-9]{1,9}", value) else 0
+        found = int(value) if re.fullmatch("[0-9]{1,100}", value) else -1
     else:
         found = _integer(value, expected)
-    if found < 1:
+    if found < least:
         raise _not(value, expected)
     return found
 
@@ -207,8 +231,10 @@ def _several(value: object, read: Callable[[object], str]) -> tuple[str, ...]:
 
 def _read(name: str, read: Callable[[Any], _T], value: object) -> _T | None:
     """Read what was given, and name it in what is wrong with it."""
-    if value is None:
-        return None
+    return None if value is None else _named(name, read, value)
+
+
+def _named(name: str, read: Callable[[Any], _T], value: object) -> _T:
     try:
         return read(value)
     except ValueError as error:  # What a reader above says; it does not know the name.

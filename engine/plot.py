@@ -14,9 +14,10 @@ import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from engine.data_folder import DataFolder, DecadeName, select
+from engine.data_folder import DataFolder, select
 from engine.disk import write_whole
 from engine.errors import EngineError
+from engine.errors import shown as printable
 from engine.listing import list_inputs
 from engine.options import Parser
 from engine.query.overview import mean_by_pixel, measure, order_films
@@ -46,7 +47,7 @@ def _draw_all(options: argparse.Namespace) -> int:
             f"pictures need {error.name}, which is not installed: pip install matplotlib"
         ) from None
     folder = DataFolder(Path(options.data))
-    there = [DecadeName(approach, str(decade)) for approach, decade in similarities]
+    there = similarities.names()
     chosen = select(there, options.approach, None)
     mapped = select(chosen, None, options.decade)
     for name in sorted(set(list_inputs(folder).names) - set(there)):
@@ -88,7 +89,7 @@ def _draw_all(options: argparse.Namespace) -> int:
 
 def _written(paths: Iterable[Path]) -> None:
     for path in paths:
-        print(path)
+        print(printable(str(path), 300))
 
 
 def _error(text: str) -> int:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from engine.data_folder import DataFolder, DecadeName, select
 from engine.disk import size, write_whole
-from engine.errors import EngineError, reason
+from engine.errors import EngineError, reason, shown
 from engine.listing import check_root, list_inputs
 from engine.options import Parser
 from engine.page.titles import read_titles
@@ -59,7 +59,7 @@ def _write(options: argparse.Namespace, progress: TerminalProgress) -> int:
         raise EngineError(
             f"the report needs {error.name}, which is not installed: pip install matplotlib"
         ) from None
-    there = [DecadeName(approach, str(decade)) for approach, decade in similarities]
+    there = similarities.names()
     chosen = select(there, options.approach, options.decade)
     notes = [
         f"{name}: nothing is computed yet; left out"
@@ -75,8 +75,9 @@ def _write(options: argparse.Namespace, progress: TerminalProgress) -> int:
     if options.titles:
         _tell_of_titles(options.titles, titles, {film for each in sections for film in each.ids})
     page = assemble(sections, titles, notes + failures, folder.root.resolve().name)
-    write_whole(output, page.encode())
-    print(f"{output}: {size(output.stat().st_size)}")
+    # A path may be of bytes that are no text.
+    write_whole(output, page.encode(errors="backslashreplace"))
+    print(f"{shown(str(output), 300)}: {size(output.stat().st_size)}")
     return 1 if failures else 0
 
 

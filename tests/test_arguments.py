@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from reference import films, outputs, put, stamps
+from reference import expected, films, outputs, put, stamps
 
 import engine
 from engine.arguments import Arguments, read_arguments
@@ -107,6 +107,13 @@ def test_of_the_rules_for_pairs_only_one_can_be_given(rules: dict[str, Any]) -> 
         read_arguments(**rules)
 
 
+@pytest.mark.parametrize("k", [10**10, str(10**10), 2**64, 10**30, str(10**30)])
+def test_more_than_all_are_the_best_is_no_mistake(root: Path, k: Any) -> None:
+    assert engine.run(root, workers=1, top_k=k).ok
+    assert outputs(root) == expected(root)
+    assert {decade.next for decade in engine.status(root, top_k=k).decades} == {"nothing"}
+
+
 @pytest.mark.parametrize("flag", [True, False])
 def test_normalize_is_true_or_false_also_of_numpy(flag: bool) -> None:
     assert read_arguments(normalize=flag).normalize is flag
@@ -138,6 +145,8 @@ WRONG: dict[str, list[Any]] = {
     ],
     "kernel": ["cosine", "", "DOT", 0, True, ["dot"], b"dot"],
     "normalize": [0, 1, "yes", "", 1.0, [True]],
+    **{flag: [0, 1, "0", "False", "", None, []] for flag in ("compute", "export", "restart")},
+    "wait_for_workers": [-1, "soon", "", math.nan, True, [5]],
 }
 
 
@@ -188,6 +197,28 @@ def test_what_is_wrong_is_said_before_anything_starts(
     before = stamps(root)
     with pytest.raises(ValueError, match=next(iter(wrong))):
         function(root, **wrong)
+    assert stamps(root) == before
+
+
+def test_a_word_that_says_no_deletes_nothing(root: Path) -> None:
+    assert engine.run(root, workers=1).ok
+    before = stamps(root)
+    for no in ("0", "False", "", None):
+        with pytest.raises(ValueError, match=r"^restart: .* is not True or False"):
+            engine.run(root, workers=1, restart=no)  # type: ignore[arg-type]
+    assert stamps(root) == before
+
+
+@pytest.mark.parametrize("function", [*FUNCTIONS, engine.open], ids=lambda each: each.__name__)
+def test_a_store_that_is_no_path_is_refused_and_not_made(
+    root: Path, function: Callable[..., object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert engine.run(root, workers=1).ok
+    monkeypatch.chdir(root)
+    before = stamps(root)
+    with pytest.raises(TypeError, match="PathLike object, not int"):
+        function(root, store=5)
+    function(bytes(root), store=bytes(root / "similarities.zarr"))
     assert stamps(root) == before
 
 

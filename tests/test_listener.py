@@ -4,6 +4,7 @@ import logging
 import sys
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from conftest import Listener
@@ -36,6 +37,14 @@ def test_there_are_bars_by_default_in_a_notebook_and_for_the_asking_elsewhere(
     assert type(listener(False)) is engine.Progress
     own = Listener()
     assert listener(own) is own
+
+
+@pytest.mark.parametrize("progress", [Listener, "no", 0, object()])
+def test_what_would_hear_nothing_is_no_listener(progress: Any, tmp_path: Path) -> None:
+    put(tmp_path, "genres", "1990", OFF)
+    with pytest.raises(ValueError, match=r"^progress: .* is not True, False or an instance"):
+        engine.run(tmp_path, workers=1, progress=progress)
+    assert not (tmp_path / "similarities.zarr").exists()
 
 
 def test_what_is_worth_knowing_is_logged_where_nobody_shows_it(

@@ -66,10 +66,22 @@ def test_numbers_beyond_the_largest_are_described_without_a_warning() -> None:
     assert describe(in_pieces(np.array([1e200, 2e200, 3e200])))["50%"] == 2e200
 
 
-@pytest.mark.parametrize("n", [1, 2, 3, 1000])
-def test_a_description_is_pandas(n: int) -> None:
+SOME = np.random.default_rng(0).normal(0.8, 0.001, 1000)
+
+
+@pytest.mark.parametrize(
+    "numbers",
+    [
+        *(SOME[:n] for n in (1, 2, 3, 1000)),
+        np.full(9, 1e200),
+        1e160 * (1 + SOME),
+        SOME * 1e300,
+    ],
+    ids=lambda numbers: f"{len(numbers)} like {numbers[0]:.1g}",
+)
+@pytest.mark.filterwarnings("ignore:overflow encountered:RuntimeWarning")
+def test_a_description_is_pandas(numbers: np.ndarray) -> None:
     pandas = pytest.importorskip("pandas", reason="pandas is not installed: pip install '.[dev]'")
-    numbers = np.random.default_rng(n).normal(0.8, 0.001, n)
     expected = pandas.Series(numbers).describe().to_dict()
     found = describe(in_pieces(numbers))
     assert list(found) == list(expected)

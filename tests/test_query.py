@@ -5,6 +5,7 @@ import doctest
 import itertools
 import json
 import os
+import pickle
 import shlex
 import shutil
 import signal
@@ -17,7 +18,7 @@ from typing import Any
 import numpy as np
 import pytest
 from conftest import uncompute
-from reference import chunks
+from reference import chunks, put
 
 import engine.query.chunks
 import engine.query.decade
@@ -155,9 +156,15 @@ def test_equally_similar_films_come_in_file_order(tmp_path: Path) -> None:
     assert decade.similar_to("5", k=1) == best[:1]
 
 
-def test_a_negative_number_of_similar_films_is_refused(films: Decade) -> None:
-    with pytest.raises(ValueError, match="k must be at least 0, not -1"):
-        films.similar_to(films.ids[0], k=-1)
+@pytest.mark.parametrize("k", [-1, "-1", "many", 2.5, np.nan, True, None, [1]])
+def test_what_is_no_number_of_similar_films_is_refused(films: Decade, k: Any) -> None:
+    with pytest.raises(ValueError, match="is not an integer of at least 0"):
+        films.similar_to(films.ids[0], k=k)
+
+
+@pytest.mark.parametrize("k", [3, "3", np.int64(3), np.array(3)])
+def test_a_number_of_similar_films_may_be_text_or_numpys(films: Decade, k: Any) -> None:
+    assert len(films.similar_to(films.ids[0], k=k)) == 3
 
 
 def test_an_id_may_be_an_integer(films: Decade) -> None:
@@ -295,6 +302,27 @@ def test_a_folder_of_something_else_is_refused(tmp_path: Path) -> None:
         StoreError, match="letters: is not empty, and nothing proves that it is a store"
     ):
         engine.open(tmp_path, store=tmp_path / "letters")
+
+
+def test_the_store_is_a_mapping_that_is_equal_to_itself(data: Path, sample: Path) -> None:
+    similarities = engine.open(data)
+    assert similarities == similarities
+    assert similarities == engine.open(data) == pickle.loads(pickle.dumps(similarities))
+    assert similarities != engine.open(sample)
+    assert similarities != {}
+    assert len({similarities, engine.open(data)}) == 1
+
+
+def test_what_is_not_in_the_store_has_the_default(data: Path) -> None:
+    similarities = engine.open(data)
+    put(data, "embedding", "1940", {"1": [1.0]})
+    for key in (("embedding", 1940), ("embedding", 1850), "embedding", None):
+        assert key not in similarities
+        assert similarities.get(key) is None
+        assert similarities.get(key, 5) == 5
+    known = similarities.get(("embedding", "1930s"), default=None)
+    assert known is not None
+    assert len(known) == 526
 
 
 def test_a_decade_that_no_run_has_read_is_said_to_be_missing(data: Path) -> None:
@@ -451,10 +479,53 @@ def test_damaged_metadata_of_an_array_hinder_no_question(
     np.testing.assert_array_equal(films.row(ids[300]), matrix[300])
 
 
+def test_a_chunk_that_is_damaged_beside_its_output_is_mended_as_is_told(
+    data: Path, expected: Reference
+) -> None:
+    ids, matrix = expected
+    assert run(data, workers=1, top_k=3).ok
+    output = data / "similarities/embedding/similarities_1930s.json"
+    written = output.read_bytes()
+    content = bytearray(chunk(data, "0/1").read_bytes())
+    content[20] ^= 1
+    chunk(data, "0/1").write_bytes(content)
+    films = engine.open(data)["embedding", 1930]
+    with pytest.raises(StoreError, match="row 0, column 1 is damaged") as error:
+        films.row(ids[0])
+    assert f"to mend it, delete {output}, which is written again, and run: " in str(error.value)
+    output.unlink()
+    do_as_told(error.value)
+    np.testing.assert_array_equal(films.row(ids[0]), matrix[0])
+    assert output.read_bytes() == written
+
+
+def test_a_decade_that_is_gone_is_not_said_to_be_restarted(data: Path) -> None:
+    films = engine.open(data)["embedding", 1930]
+    some, other = films.ids[:2]
+    shutil.rmtree(data / "similarities.zarr/embedding/1930")
+    for ask in (lambda: films[some, other], films.matrix, lambda: films.vectors):
+        with pytest.raises(StoreError, match="1930s was deleted since it was opened") as error:
+            ask()
+    do_as_told(error.value)
+    assert engine.open(data)["embedding", 1930][some, other] == films[some, other]
+
+
+def test_a_record_that_is_damaged_meanwhile_is_not_said_to_be_restarted(data: Path) -> None:
+    films = engine.open(data)["embedding", 1930]
+    (data / "similarities.zarr/embedding/1930/zarr.json").write_text("{}")
+    with pytest.raises(StoreError, match="the record of its group is damaged"):
+        films.row(films.ids[0])
+
+
 def test_an_open_decade_that_is_begun_again_is_not_mixed_with_the_new_one(tmp_path: Path) -> None:
     films = made(tmp_path, {"1": [1.0, 0.0], "2": [0.5, 0.5]})
     again = made(tmp_path, {"1": [1.0, 0.0], "2": [0.25, 0.5]})
-    for ask in (lambda: films["1", "2"], lambda: films.row("1"), lambda: list(films.chunks())):
+    for ask in (
+        lambda: films["1", "2"],
+        lambda: films.row("1"),
+        lambda: list(films.chunks()),
+        lambda: films.vectors,
+    ):
         with pytest.raises(StoreError, match=r"made 2000s was restarted .*; open it again"):
             ask()
     assert again["1", "2"] == 0.25

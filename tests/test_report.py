@@ -131,6 +131,17 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return data / "report.html"
 
 
+@pytest.fixture(scope="module")
+def alike(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The report of two films: median and 75th percentile are the same, in the middle of an axis
+    whose numbers are long; and one id is no more than a space."""
+    data = tmp_path_factory.mktemp("alike")
+    put(data, "plots", "2000", {"7": [1.0], " ": [0.1465]})
+    assert run(data, workers=1, export=False).ok
+    assert report.main(["--data", str(data)]) == 0
+    return data / "report.html"
+
+
 @pytest.fixture
 def data(made: Path, tmp_path: Path) -> Path:
     """A copy of the data and its store, without the report."""
@@ -280,6 +291,8 @@ def test_only_the_decades_asked_for_are_shown(data: Path) -> None:
         [[1e200]] * 3,
         [[1e200]] * 3 + [[0.5]] * 2,
         [[1e-170]] * 3,
+        [[1.2e154], [-1.2e154], [1.2e154], [0.5]],
+        [[1.5e308, 1.0], [1.5e308, 0.5], [1.5e308, 0.0], [0.0, 1.0]],
     ],
 )
 def test_decades_with_hardly_anything_are_shown(vectors: list[list[float]], tmp_path: Path) -> None:
@@ -288,6 +301,32 @@ def test_decades_with_hardly_anything_are_shown(vectors: list[list[float]], tmp_
     assert report.main(["--data", str(tmp_path)]) == 0
     (figures,) = described(Page(tmp_path / "report.html"))
     assert figures["films"] == str(len(vectors))
+
+
+def test_what_cannot_be_drawn_is_not_said_to_be_missing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    vectors = [[1e200, 0.0], [1e200, 1.0], [0.0, 2.0], [0.0, 0.5]]
+    path = put(tmp_path, "made", "2000", {str(film): each for film, each in enumerate(vectors)})
+    assert np.isinf(list(json.loads(notebook(path)).values())).sum() == 1
+    assert run(tmp_path, workers=1, export=False).ok
+    assert report.main(["--data", str(tmp_path)]) == 0
+    assert capsys.readouterr().err == ""
+    texts = "".join(Page(tmp_path / "report.html").of("p"))
+    assert "are computed" not in texts
+    assert "1 pair of a similarity that is no number, or too large to be drawn" in texts
+    assert "Hatched: what cannot be drawn, a film and itself" in texts
+
+
+def test_a_folder_may_have_a_name_that_is_no_text(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = tmp_path / "films \udce9"
+    put(data, "made", "2000", films(3))
+    assert run(data, workers=1, export=False).ok
+    assert report.main(["--data", str(data)]) == 0
+    assert "/films \\udce9/report.html: " in capsys.readouterr().out
+    assert "films \\udce9" in Page(data / "report.html").of("bdi")
 
 
 def test_a_wheel_has_all_that_the_page_is_made_of() -> None:
@@ -313,6 +352,14 @@ def test_titles_are_found_by_the_ids_as_the_store_has_them(
     assert capsys.readouterr().err == (
         f"{titles}: has a title for 1 of 2 films; the others stand under their ids\n"
     )
+
+
+def test_a_title_with_nothing_to_see_is_none(data: Path) -> None:
+    first, second, third, *_ = films(130, 3)
+    titles = data / "t.json"
+    titles.write_text(json.dumps({first: "", second: " \u200b\n", third: "\u00b7"}))
+    assert report.main(["--data", str(data), "--titles", str(titles)]) == 0
+    assert Page(data / "report.html").data["titles"] == {third: "\u00b7"}
 
 
 @pytest.mark.parametrize(
@@ -392,6 +439,17 @@ def test_where_all_is_damaged_the_page_that_is_there_stays(data: Path) -> None:
     (data / "report.html").write_text("of yesterday")
     assert report.main(["--data", str(data)]) == 1
     assert (data / "report.html").read_text() == "of yesterday"
+
+
+def test_a_store_without_a_decade_is_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    put(tmp_path, "made", "2000", {"1": []})
+    assert not run(tmp_path, workers=1).ok
+    assert report.main(["--data", str(tmp_path)]) == 1
+    store = tmp_path / "similarities.zarr"
+    told = f"error: {store}: nothing is computed yet; to compute it, run: python -m engine --data "
+    assert capsys.readouterr().err == f"{told}{tmp_path}\n"
 
 
 @pytest.mark.parametrize(
@@ -532,6 +590,13 @@ def test_the_table_has_the_nearest_films_of_the_notebook(made: Path, browser: Br
         assert read == [[ids[k], f"{similarities[film, k]:.4f}"] for k in nearest]
 
 
+def test_a_film_whose_id_cannot_be_seen_can_be_clicked(alike: Path, browser: Browser) -> None:
+    browser.open(alike, "#plots/2000s/7")
+    browser.click("#rows li a")
+    browser.until("document.querySelector('tr.chosen th a').textContent === '“ ”'")
+    assert browser.run("location.hash") == "#plots/2000s/%20"
+
+
 def test_a_search_says_in_which_other_decades_there_are_films(made: Path, browser: Browser) -> None:
     ids = list(json.loads((made / "embeddings" / "genres" / "plots_1990s.json").read_text()))
     film = next(each for each in ids if len(each) == 4)
@@ -638,9 +703,9 @@ def test_the_keyboard_is_enough(made: Path, browser: Browser) -> None:
 
 @pytest.mark.parametrize("width", [320, 375, 768, 1280])
 def test_nothing_is_wider_than_the_window(
-    width: int, made: Path, hostile: Path, browser: Browser
+    width: int, made: Path, hostile: Path, alike: Path, browser: Browser
 ) -> None:
-    for path in (made / "report.html", hostile):
+    for path in (made / "report.html", hostile, alike):
         browser.open(path, "#plots/2000s", width=width)
         browser.run("document.querySelector('#rows li a').click()")
         browser.until("document.querySelector('tr.chosen')")
@@ -654,9 +719,12 @@ def test_nothing_is_wider_than_the_window(
 
 
 @pytest.mark.parametrize("width", [320, 1280])
-def test_no_label_of_a_figure_touches_another(width: int, made: Path, browser: Browser) -> None:
-    for decade in ("#genres/1990s", "#genres/2000s", "#plots/2000s"):
-        browser.open(made / "report.html", decade, width=width)
+def test_no_label_of_a_figure_touches_another(
+    width: int, made: Path, alike: Path, browser: Browser
+) -> None:
+    pages = [(made / "report.html", f"#{name}s") for name in ("genres/1990", "genres/2000")]
+    for page, decade in (*pages, (made / "report.html", "#plots/2000s"), (alike, "")):
+        browser.open(page, decade, width=width)
         boxes = browser.run(
             "[...document.querySelectorAll('.chosen :is(.tick, .mark > span, .axis, figcaption)')]"
             ".map((e) => { const range = document.createRange(); range.selectNodeContents(e); "

@@ -88,6 +88,8 @@ def test_the_matrix_may_be_put_elsewhere_and_rounded(
     [
         ({"out": np.empty((N, N - 1))}, rf"\({N}, {N}\) floats.* \({N}, {N - 1}\)"),
         ({"dtype": int}, "floats, which have a NaN"),
+        ({"out": [[0.0] * N] * N}, "out is not an array of numpy that can be written"),
+        ({"out": np.broadcast_to(0.0, (N, N))}, "out is not an array of numpy that can be written"),
         ({"out": np.empty((N, N)), "dtype": np.float32}, "of float64, and dtype is float32"),
     ],
 )

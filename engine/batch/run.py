@@ -34,7 +34,7 @@ def run(
     store: str | os.PathLike[str] | None = None,
     workers: Count | None = None,
     dask: str | None = None,
-    wait_for_workers: float | None = None,
+    wait_for_workers: Number | None = None,
     approaches: Names | None = None,
     decades: Years | None = None,
     kernel: KernelName | None = None,
@@ -121,12 +121,12 @@ def run(
         min_similarity=min_similarity,
         top_percent=top_percent,
         top_k=top_k,
+        compute=compute,
+        export=export,
+        restart=restart,
+        wait_for_workers=wait_for_workers,
     )
     settings = Settings(asked.kernel, asked.normalize, asked.rule)
-    if not (compute or export):
-        raise ValueError("there is nothing to do without compute and without export")
-    if restart and not compute:
-        raise ValueError("restart forgets what an export without compute would need")
     begin = time.perf_counter()
     source = Source.at(data, store)
     if dask and source.store.path:  # Its workers are elsewhere.
@@ -162,7 +162,7 @@ def run(
             names = _forget(folder, target, names, progress)
         with (
             Workers(progress.message) as processes,
-            _cluster(dask if compute else None, wait_for_workers, target, progress) as away,
+            _cluster(dask if compute else None, asked.wait_for_workers, target, progress) as away,
         ):
             job = Job(
                 folder,

@@ -68,11 +68,10 @@ def status(
         min_similarity=min_similarity,
         top_percent=top_percent,
         top_k=top_k,
+        compute=compute,
+        export=export,
+        restart=restart,
     )
-    if not (compute or export):
-        raise ValueError("there is nothing to do without compute and without export")
-    if restart and not compute:
-        raise ValueError("restart forgets what an export without compute would need")
     steps = Steps(compute, export, restart, asked.rule)
     settings = Settings(asked.kernel, asked.normalize, asked.rule)
     source = Source.at(data, store)

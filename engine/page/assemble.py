@@ -95,6 +95,9 @@ def _detail(section: Section, axes: Axes, beside: str, chosen: bool) -> str:
     part = ""
     if shown.per_cent < 100:
         part = f'<p class="part">{shown.per_cent} % of the pairs are computed; those are shown.</p>'
+    if shown.n_beyond:
+        beyond = f"{count(shown.n_beyond, 'pair')} of a similarity that is no number, or too large"
+        part += f'<p class="part">{beyond} to be drawn, left out of the figures.</p>'
     return (
         f'<section class="decade{" chosen" if chosen else ""}" id="{escape(_anchor(name))}">'
         f'<header><h2 tabindex="-1"><bdi>{escape(name.approach)}</bdi> {name.decade}s</h2>'

@@ -40,7 +40,8 @@ class Axes:
     def x(self, similarity: float) -> float:
         """Per cent of the way from the left end to the right one."""
         low, high = self.edges[[0, -1]]
-        place = 100 * (similarity - low) / (high - low)
+        with np.errstate(over="ignore", invalid="ignore"):
+            place = 100 * (similarity - low) / (high - low)
         return 100.0 if math.isnan(place) else float(np.clip(place, 0, 100))
 
 
@@ -112,6 +113,8 @@ def _scales(axes: Axes) -> Iterator[str]:
         yield f'<span class="share" style="--y:{100 * share / axes.top:.4g}">{share:g}</span>'
     low, high = axes.edges[[0, -1]]
     step = round_step((high - low) / 3)
+    if high - low > 4.01 * step:  # Labels of more than five would touch in a narrow window.
+        step = round_step(2.6 * step)
     for k in range(math.ceil(low / step - 1e-6), math.floor(high / step + 1e-6) + 1):
         # 3 * 0.1 is not 0.3.
         label = f"{round(k * step, 12):g}"
@@ -174,6 +177,8 @@ def _explained(section: Section, drawn: HeatMap) -> str:
     if drawn.together > 1:
         text += f"; each dot is the mean of {drawn.together} × {drawn.together} films"
     hatched = ["what is not computed yet"] if section.distribution.per_cent < 100 else []
+    if section.distribution.n_beyond:
+        hatched.append("what cannot be drawn")
     if drawn.together == 1:
         hatched.append("a film and itself, which are no pair")
     return f"{text}. Hatched: {', '.join(hatched)}." if hatched else f"{text}."

@@ -22,7 +22,7 @@ const whole = document.querySelector(".decade.chosen").id; // The one to begin w
 
 // Without accents and capitals, so that "amelie" finds "Amélie".
 const plain = (text) => text.normalize("NFKD").replace(/\p{M}/gu, "").toLowerCase();
-const title = (id) => (Object.hasOwn(data.titles, id) ? data.titles[id] : id);
+const title = (id) => (Object.hasOwn(data.titles, id) ? data.titles[id] : id.trim() ? id : `“${id}”`);
 
 // What is made of a list of ids, or of a decade, when it is first asked for.
 const remembered = (make) => {

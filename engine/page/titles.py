@@ -30,7 +30,12 @@ def read_titles(path: Path) -> dict[str, str]:
                 f'{name}, id "{shown(film)}": found {_kind(title)}, expected a title between '
                 "quotes; correct this film or leave it out"
             )
-    return {_id(film): title for film, title in titles.items()}
+    return {_id(film): title for film, title in titles.items() if _visible(title)}
+
+
+def _visible(title: str) -> bool:
+    """Whether there is anything to see and to click: else a film is better shown by its id."""
+    return any(c.isprintable() and not c.isspace() for c in title)
 
 
 def _id(key: str) -> str:

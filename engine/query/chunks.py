@@ -51,6 +51,7 @@ class StoredPairs:
         try:
             vectors = self._stored.vectors.view()
         except DamagedError as error:
+            self._check_unchanged()
             raise self._damaged(str(error)) from None
         vectors.flags.writeable = False
         return vectors
@@ -149,12 +150,9 @@ class StoredPairs:
 
     def _check_unchanged(self) -> None:
         # What was read belongs to the record with which it was opened; the store may hold another.
-        try:
-            record = self._store.record(self.name)
-        except DamagedError:
-            record = None
+        record = self._source.record(self.name)
         if record is None or record.identity != self._identity:
-            raise self._source.restarted(self.name)
+            raise self._source.changed(self.name, record)
 
     def _per_cent(self) -> str:
         computed = self.n_pairs_computed
@@ -170,4 +168,4 @@ class StoredPairs:
         )
 
     def _damaged(self, what: str) -> StoreError:
-        return self._source.damaged(self.name, what)
+        return self._source.damaged_within(self.name, what)

@@ -12,6 +12,7 @@ from typing import Any, NoReturn, SupportsIndex, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.arguments import Count, positive
 from engine.data_folder import DecadeName
 from engine.errors import DamagedError, NotComputedError, NotFoundError, shown
 from engine.query.whole import WholeDecade
@@ -153,7 +154,7 @@ class Decade(WholeDecade):
         return row
 
     def similar_to(
-        self, film: FilmId, k: int = 10, *, partial: bool = False
+        self, film: FilmId, k: Count = 10, *, partial: bool = False
     ) -> list[tuple[str, float]]:
         """Find the films most similar to one.
 
@@ -176,10 +177,9 @@ class Decade(WholeDecade):
         NotComputedError, NotFoundError, StoreError
             As for a pair.
         ValueError
-            When `k` is negative.
+            When `k` is no integer, or negative.
         """
-        if k < 0:
-            raise ValueError(f"k must be at least 0, not {k}")
+        k = positive(k, "an integer of at least 0", least=0)
         row = self.row(film, partial=partial)
         order = np.argsort(-row, kind="stable")  # NaN comes last.
         order = order[: np.count_nonzero(~np.isnan(row))][:k]
@@ -211,7 +211,7 @@ def _open_again(data: str, store: str, name: DecadeName, identity: str) -> Decad
     source = open_source(data, store)
     record = source.record(name)
     if record is None or record.identity != identity:
-        raise source.restarted(name)
+        raise source.changed(name, record)
     try:
         return Decade(source, source.store.open(name, record))
     except DamagedError as error:

@@ -19,6 +19,8 @@ FINE_BINS = 2**16
 """Bins in which quantiles are looked for."""
 FEWEST_BINS = 40
 """Of a histogram; the width of each is a round number."""
+_LARGEST = 1e300
+"""What can still be drawn: differences, sums and per cents of it are no infinity."""
 _NARROWEST = 1e-300
 """What can still be divided into `FINE_BINS`."""
 _COMPONENTS = 32
@@ -33,11 +35,13 @@ class Distribution:
     n_films: int
     n_pairs: int
     counts: NDArray[np.int64]
-    """(FINE_BINS,), of the pairs that are computed and finite."""
+    """(FINE_BINS,), of the pairs that are computed and can be drawn."""
     low: float
     """Left edge of the first bin: the lowest similarity."""
     high: float
     """Right edge of the last bin: the highest similarity."""
+    n_beyond: int = 0
+    """Number of pairs that are computed and in no bin: too large, or no number."""
 
     @property
     def n_counted(self) -> int:
@@ -46,8 +50,8 @@ class Distribution:
 
     @property
     def per_cent(self) -> int:
-        """How many of a hundred pairs are in the bins, rounded down."""
-        return 100 * self.n_counted // self.n_pairs if self.n_pairs else 100
+        """How many of a hundred pairs are computed, rounded down."""
+        return 100 * (self.n_counted + self.n_beyond) // self.n_pairs if self.n_pairs else 100
 
     @property
     def centres(self) -> NDArray[np.float64]:
@@ -86,25 +90,32 @@ class Distribution:
 
 def measure(films: Decade) -> Distribution:
     """Count the similarities of a decade, reading all that is computed of it, twice."""
-    low, high = math.inf, -math.inf
-    for _, values in films.chunks(partial=True):
-        finite = values[np.isfinite(values)]
-        low = min(low, float(finite.min(initial=math.inf)))
-        high = max(high, float(finite.max(initial=-math.inf)))
+    low, high, n_computed = math.inf, -math.inf, 0
+    for chunk, values in films.chunks(partial=True):
+        drawn = values[_drawable(values)]
+        low = min(low, float(drawn.min(initial=math.inf)))
+        high = max(high, float(drawn.max(initial=-math.inf)))
+        n_computed += chunk.n_pairs
     counts = np.zeros(FINE_BINS, dtype=np.int64)
     if low > high:  # No pair at all.
-        return Distribution(films.name, len(films), films.n_pairs, counts, 0.0, 1.0)
+        return Distribution(films.name, len(films), films.n_pairs, counts, 0.0, 1.0, n_computed)
     if high - low < _NARROWEST:
         low = min(np.nextafter(low, -np.inf), low - _NARROWEST)
         high = max(np.nextafter(high, np.inf), high + _NARROWEST)
-    scale = FINE_BINS / (high - low)
-    for _, values in films.chunks(partial=True):
-        finite = values[np.isfinite(values)]
-        bins = ((finite - low) * scale).astype(np.int64)
+    scale, n_computed = FINE_BINS / (high - low), 0
+    for chunk, values in films.chunks(partial=True):
+        drawn = values[_drawable(values)]
+        n_computed += chunk.n_pairs
+        bins = ((drawn - low) * scale).astype(np.int64)
         # What a run has added since the first reading may lie outside, too.
         np.clip(bins, 0, FINE_BINS - 1, out=bins)
         counts += np.bincount(bins, minlength=FINE_BINS)
-    return Distribution(films.name, len(films), films.n_pairs, counts, low, high)
+    n_beyond = n_computed - int(counts.sum())
+    return Distribution(films.name, len(films), films.n_pairs, counts, low, high, n_beyond)
+
+
+def _drawable(values: NDArray[np.float64]) -> NDArray[np.bool_]:
+    return np.asarray(np.abs(values) <= _LARGEST)
 
 
 def bin_edges(distributions: Sequence[Distribution]) -> NDArray[np.float64]:
@@ -190,8 +201,10 @@ def _in_order(points: NDArray[np.float64], together: int) -> NDArray[np.intp]:
 
 def _principal(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
     """The vectors in as few dimensions as show how they differ."""
-    centred = vectors - vectors.mean(axis=0)
-    # Only directions count; without a common scale numbers like 1e200 would overflow.
+    # Only directions count; without a common scale numbers like 1e200 would overflow, here in the
+    # sum, and then in the product.
+    centred = vectors / max(1.0, float(np.abs(vectors).max(initial=0.0)) / 1e150)
+    centred -= centred.mean(axis=0)
     centred /= np.abs(centred).max(initial=np.finfo(np.float64).tiny)
     _, directions = np.linalg.eigh(centred.T @ centred)
     points: NDArray[np.float64] = centred @ directions[:, -_COMPONENTS:]
@@ -242,7 +255,7 @@ def mean_by_pixel(films: Decade, order: NDArray[np.intp], together: int) -> NDAr
     for chunk, values in films.chunks(partial=True):
         rows, columns = pixel[chunk.start : chunk.stop], pixel[chunk.left : chunk.right]
         places = rows[:, None] * pixels + columns
-        known = np.isfinite(values)
+        known = _drawable(values)
         np.add.at(sums, places[known], values[known])
         np.add.at(counts, places[known], 1.0)
     cells = (pixels, pixels)

@@ -5,7 +5,7 @@ Nothing here writes or waits for a lock, so a store can be asked while a run is 
 
 import os
 from collections.abc import Callable, Iterator, Mapping
-from typing import NoReturn, cast
+from typing import NoReturn, TypeVar, cast, overload
 
 from engine.arguments import Year, year
 from engine.arguments import approach as approach_name
@@ -21,6 +21,8 @@ from engine.listing import list_inputs
 from engine.query.decade import HEAD, Decade
 from engine.store.source import Source, open_source
 from engine.tables import Table, as_html, as_text
+
+_T = TypeVar("_T")
 
 
 def open(  # noqa: A001
@@ -90,6 +92,24 @@ class Similarities(Mapping[tuple[str, Year], Decade]):
             return False
         return True
 
+    @overload
+    def get(self, key: object, /) -> Decade | None: ...
+    @overload
+    def get(self, key: object, /, default: Decade | _T) -> Decade | _T: ...
+    def get(self, key: object, /, default: object = None) -> object:
+        """Open one decade, or give `default` where ``key in similarities`` is false."""
+        known = cast("tuple[str, Year]", key)
+        return self[known] if known in self else default  # noqa: SIM401
+
+    def __eq__(self, other: object) -> bool:
+        # Decades, which a mapping would compare, are opened anew each time.
+        if not isinstance(other, Similarities):
+            return NotImplemented
+        return self._source.absolute() == other._source.absolute()
+
+    def __hash__(self) -> int:
+        return hash(self._source.absolute())
+
     def __iter__(self) -> Iterator[tuple[str, Year]]:
         for name in self._source.store.names():
             try:
@@ -124,6 +144,22 @@ class Similarities(Mapping[tuple[str, Year], Decade]):
 
     def __reduce__(self) -> tuple[Callable[..., "Similarities"], tuple[str, str]]:
         return _open_again, self._source.absolute()
+
+    def names(self) -> list[DecadeName]:
+        """Name the decades, at least one.
+
+        Raises
+        ------
+        NotComputedError
+            When no run has read any.
+        """
+        names = [DecadeName(approach, year(decade)) for approach, decade in self]
+        if not names:
+            source = self._source
+            raise NotComputedError(
+                f"{source.store.location}: nothing is computed yet; {source.remedy()}"
+            )
+        return names
 
     def decade(self, approach: str, decade: Year) -> Decade:
         """Open one decade; open once and ask often, as it takes ten milliseconds.

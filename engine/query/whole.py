@@ -65,6 +65,8 @@ class WholeDecade(StoredPairs):
         n = self._grid.n_films
         if out is None:
             out = self._new_matrix(np.dtype(np.float64 if dtype is None else dtype))
+        elif not (isinstance(out, np.ndarray) and out.flags.writeable):
+            raise ValueError("out is not an array of numpy that can be written")
         elif dtype is not None and out.dtype != np.dtype(dtype):
             raise ValueError(f"out has numbers of {out.dtype}, and dtype is {np.dtype(dtype)}")
         if out.shape != (n, n) or not np.issubdtype(out.dtype, np.floating):

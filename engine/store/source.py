@@ -3,6 +3,7 @@
 import os
 import shlex
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,9 +24,15 @@ class Source:
 
     @classmethod
     def at(cls, data: str | os.PathLike[str], store: str | os.PathLike[str] | None) -> "Source":
-        """Put them together; the store lies in the folder unless the caller says otherwise."""
-        folder = DataFolder(Path(data))
-        return cls(folder, Store(str(folder.default_store if store is None else store)))
+        """Put them together; the store lies in the folder unless the caller says otherwise.
+
+        Raises
+        ------
+        TypeError
+            When one of them is no path. The text of anything would be one, ``5`` for instance.
+        """
+        folder = DataFolder(Path(os.fsdecode(data)))
+        return cls(folder, Store(os.fsdecode(folder.default_store if store is None else store)))
 
     def record(self, name: DecadeName) -> Record | None:
         """Read what a decade was made from; None when the store holds nothing of it.
@@ -52,13 +59,32 @@ class Source:
         return found
 
     def damaged(self, name: DecadeName, what: str) -> StoreError:
-        """Make the error for a part of a decade that is damaged."""
+        """Make the error for a part of a decade that is damaged, which any run notices."""
         return StoreError(
             f"{self.store.location}: {name}: {what}; to mend it, run: {self.command(name)}"
         )
 
-    def restarted(self, name: DecadeName) -> StoreError:
+    def damaged_within(self, name: DecadeName, what: str) -> StoreError:
+        """Make the error for chunks or vectors, which a run reads only when it exports."""
+        output = self.folder.output(name)
+        if not output.exists():
+            return self.damaged(name, what)
+        with suppress(DamagedError):
+            record = self.store.record(name)
+            more = record.export.rule.words if record and record.export else ()
+            return StoreError(
+                f"{self.store.location}: {name}: {what}; to mend it, delete {output}, which is "
+                f"written again, and run: {self.command(name, more)}"
+            )
+        return self.damaged(name, what)
+
+    def changed(self, name: DecadeName, record: Record | None) -> StoreError:
         """Make the error for a decade that is not the one that was opened any more."""
+        if record is None:
+            return StoreError(
+                f"{self.store.location}: {name} was deleted since it was opened; "
+                f"{self.remedy(name)}"
+            )
         return StoreError(
             f"{self.store.location}: {name} was restarted by another run since "
             "it was opened, from another input or with other settings; open it again"

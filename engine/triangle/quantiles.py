@@ -165,7 +165,8 @@ def describe(read: Read) -> dict[str, float]:
             own = float(numbers.mean())
             squares += float(((numbers - own) ** 2).sum())
         between = own - mean
-        squares += between * between * count * n / (count + n)
+        if count:  # Else it is no distance, and the square of a large number would be infinite.
+            squares += between * between * (count * n / (count + n))
         mean += between * n / (count + n)
         count += n
         low, high = min(low, float(numbers.min())), max(high, float(numbers.max()))
