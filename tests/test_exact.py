@@ -1,5 +1,6 @@
 """The exact kernel: no way is taken but one that is, bit for bit, ``a @ b``."""
 
+import json
 import os
 import subprocess
 import sys
@@ -65,6 +66,30 @@ def test_every_magnitude_and_sign_and_what_is_not_finite_come_out_as_in_the_note
     expected = each_apart(vectors, vectors, 0)
     assert not np.isfinite(expected[np.triu_indices(60, 1)]).all()
     assert bits(found) == bits(expected)
+
+
+@pytest.mark.parametrize("d", [1, 3, 16, 40, 1024])
+def test_what_is_too_small_for_a_float_is_zero_without_a_sign_as_in_the_notebook(
+    way: str, d: int
+) -> None:
+    vectors = unit(np.random.default_rng(d), 100, d)
+    vectors[50], vectors[51] = 1e-200, -1e-200
+    assert not {50, 51} & set(proof_films(100))
+    found = similarities("dot", vectors, vectors, 0, dot=proven(vectors))
+    assert json.dumps(found[50, 51]) == json.dumps(vectors[50] @ vectors[51]) == "0.0"
+    assert bits(found) == bits(each_apart(vectors, vectors, 0))
+
+
+def with_a_sign(rows: Matrix, columns: Matrix, diagonal: int, out: Matrix) -> None:
+    by_vecdot(rows, columns, diagonal, out)
+    out[out == 0] = -0.0
+
+
+@pytest.mark.parametrize("d", [1, 16, 1024])
+def test_zero_with_a_sign_is_rejected_even_where_the_vectors_of_a_decade_do_not_show_it(
+    d: int,
+) -> None:
+    assert not is_proven(with_a_sign, unit(np.random.default_rng(d), 100, d))
 
 
 @pytest.mark.parametrize("d", [768, 1024, 2048])

@@ -234,11 +234,11 @@ static void all_blocks(const Kernel *kernel, Tile rows, Py_ssize_t most_rows, Ti
                     if (j + kernel->columns - 1 <= below + i)
                         continue;
                     kernel->block(&some_rows, i, &some_columns, j, d, fused, sums);
-                    const Py_ssize_t m = some_columns.count - j;
-                    for (int r = 0; r < kernel->rows && i + r < some_rows.count; r++)
-                        memcpy(out + (top + i + r) * out_stride + (left + j) * 8,
-                               sums + r * kernel->columns,
-                               8 * (m < kernel->columns ? m : kernel->columns));
+                    for (int r = 0; r < kernel->rows && i + r < some_rows.count; r++) {
+                        double *to = (double *)(out + (top + i + r) * out_stride) + left + j;
+                        for (int c = 0; c < kernel->columns && j + c < some_columns.count; c++)
+                            to[c] = sums[r * kernel->columns + c] + 0.0; /* as numpy: -0 is 0 */
+                    }
                 }
         }
     }
