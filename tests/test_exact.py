@@ -1,5 +1,6 @@
 """The exact kernel: no way is taken but one that is, bit for bit, ``a @ b``."""
 
+import ctypes
 import json
 import os
 import subprocess
@@ -290,6 +291,19 @@ def test_what_is_no_matrix_of_numbers_in_rows_is_an_error(dots: Callable[..., An
         dots(good, good, -9, frozen)
     with pytest.raises(TypeError):
         dots(None, good, -9, out)
+    # Memory of two dimensions of which no strides are told.
+    with pytest.raises(ValueError, match="expected a matrix"):
+        dots(((ctypes.c_double * 4) * 4)(), good, -9, out)
+
+
+@pytest.mark.parametrize("n", [3, 700])
+def test_a_diagonal_far_out_leaves_all_pairs_or_none(dots: Callable[..., Any], n: int) -> None:
+    vectors = unit(np.random.default_rng(n), n, 1024)  # 700: rows and columns of several tiles
+    every, none = np.full((2, n, n), 7.0)
+    dots(vectors, vectors, -(2**63), every)
+    dots(vectors, vectors, 2**63 - 1, none)
+    assert (every != 7).all()
+    assert (none == 7).all()
 
 
 def test_a_number_of_lanes_that_no_kernel_has_is_an_error(dots: Callable[..., Any]) -> None:

@@ -251,8 +251,10 @@ static int matrix(PyObject *object, Py_buffer *view, int flags)
         return 0;
     const char *format = view->format ? view->format : "";
     format += *format == '<' || *format == '='; /* said, not only so */
-    if (view->ndim == 2 && !strcmp(format, "d") && (uintptr_t)view->buf % 8 == 0 &&
-        view->strides[0] % 8 == 0 && (view->strides[1] == 8 || view->shape[1] < 2))
+    /* Arrays of ctypes have no strides even for those who ask. */
+    if (view->ndim == 2 && view->strides && !strcmp(format, "d") &&
+        (uintptr_t)view->buf % 8 == 0 && view->strides[0] % 8 == 0 &&
+        (view->strides[1] == 8 || view->shape[1] < 2))
         return 1;
     PyBuffer_Release(view);
     PyErr_SetString(PyExc_ValueError, "expected a matrix of float64 with contiguous rows");
@@ -269,6 +271,9 @@ static int compute(const Kernel *kernel, const Py_buffer *rows, const Py_buffer 
     char *const memory = PyMem_Malloc((most_rows + most_columns) * packed_d * 8 + 64);
     if (!memory)
         return 0;
+    /* Farther out all cells are pairs, or none; sums of it could overflow. */
+    diagonal = diagonal < -rows->shape[0] ? -rows->shape[0] : diagonal;
+    diagonal = diagonal > columns->shape[0] ? columns->shape[0] : diagonal;
     double *const packed = (double *)(memory + 64 - (uintptr_t)memory % 64);
     Tile from = {rows->buf, rows->shape[0], rows->strides[0], packed, packed_d / ACCUMULATORS};
     Tile to = {columns->buf, columns->shape[0], columns->strides[0],
