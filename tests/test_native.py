@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import pytest
 from reference import expected, films, outputs, put
@@ -59,11 +59,32 @@ def test_status_and_version_say_which_way_is_taken(
     tmp_path: Path, command: Callable[..., tuple[int, str, str]]
 ) -> None:
     put(tmp_path, "plain", "1990", films(3))
-    way = f"native ({'AVX' if native.dot and native.dot.LANES else 'text'}" if native.text else "P"
+    way = "native (" if native.text or (native.dot and native.dot.LANES) else "Python"
     assert f", {way}" in command("--version")[1]
     status = command("--data", tmp_path, "--status", "--json")[1]
     assert json.loads(status)["way"].startswith(way)
     assert json.loads(without("--data", tmp_path, "--status", "--json"))["way"] == "Python"
+
+
+@pytest.mark.parametrize(
+    ("lanes", "text", "said"),
+    [
+        (32, True, "native (AVX-512)"),
+        (16, True, "native (AVX2)"),
+        (16, False, "native (AVX2)"),
+        (0, True, "native (text)"),
+        (None, True, "native (text)"),
+        (0, False, "Python"),  # Where text.c cannot be built, dot.c can, and computes nothing.
+        (None, False, "Python"),
+    ],
+)
+def test_what_computes_nothing_is_not_said_to_be_in_use(
+    monkeypatch: pytest.MonkeyPatch, lanes: int | None, text: bool, said: str
+) -> None:
+    dot = None if lanes is None else SimpleNamespace(LANES=lanes)
+    monkeypatch.setattr(native, "dot", dot)
+    monkeypatch.setattr(native, "text", SimpleNamespace() if text else None)
+    assert native.in_use() == said
 
 
 def test_without_the_native_part_there_is_python(
