@@ -47,11 +47,6 @@ static const double *vector(const Tile *tile, Py_ssize_t index)
     return (const double *)(tile->data + clamped(tile, index) * tile->stride);
 }
 
-static const double *packed(const Tile *tile, int accumulator, Py_ssize_t index)
-{
-    return tile->packed + (accumulator * tile->count + clamped(tile, index)) * tile->length;
-}
-
 static void pack(const Tile *tile, int lanes)
 {
     const Py_ssize_t width = lanes / ACCUMULATORS, between = tile->count * tile->length;
@@ -75,6 +70,11 @@ typedef struct {
 } Kernel;
 
 #if HAS_LANES
+
+static const double *packed(const Tile *tile, int accumulator, Py_ssize_t index)
+{
+    return tile->packed + (accumulator * tile->count + clamped(tile, index)) * tile->length;
+}
 
 /* Unrolled, or the sums would live in memory. */
 #define EACH(index, count) _Pragma("GCC unroll 8") for (int index = 0; index < count; index++)
