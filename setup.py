@@ -9,15 +9,21 @@ if sys.version_info < (3, 11):  # noqa: UP036 - Before pip looks for packages th
 
 _DIGITS, _POWERS = "engine/legacy_json/digits.h", "engine/powers.h"
 
+# No contraction: a fused multiply-add is another number. And not what CFLAGS may ask for: code that
+# takes no number for NaN, and a module that rounds to zero in the whole process once it is loaded.
+_EXACT = ["-fno-fast-math", "-fno-finite-math-only", "-fno-unsafe-math-optimizations"]
+_EXACT += ["-ffp-contract=off"]
+
 # At the top level, see engine/native.py. In the stable ABI, as the tag of the wheel in setup.cfg
-# says. No contraction: a fused multiply-add is another number.
+# says.
 setup(
     ext_modules=[
         Extension(
             name,
             [source],
             depends=headers,
-            extra_compile_args=["-O3", "-ffp-contract=off"],
+            extra_compile_args=["-O3", *_EXACT],
+            extra_link_args=_EXACT,
             py_limited_api=True,
             optional=True,
         )

@@ -128,3 +128,47 @@ def test_powers_of_ten_are_their_first_128_bits_rounded_up() -> None:
         scaled = exact * Fraction(2) ** (128 - size)
         wanted.append(math.ceil(scaled if scaled < 2**128 else scaled / 2))
     assert found == wanted
+
+
+BUILT = """
+import math, sys
+import numpy as np
+import _similarities_dot, _similarities_numbers, _similarities_text
+from engine.legacy_json.pairs import FilmTexts
+values = np.array([[0.0, 0.5, math.nan]])
+for lowest in (None, 0.0):
+    text = FilmTexts(["1", "2", "3"]).block(0, values, lowest)
+    print(_similarities_text.__file__.startswith(sys.argv[1]), *map(bytes, text.pieces()))
+print(np.array([1e-310]) / 2)
+"""
+
+
+def test_no_flags_of_a_compiler_that_the_environment_asks_for_change_a_byte(
+    tmp_path: Path,
+) -> None:
+    pytest.importorskip("setuptools")
+    flags = "-ffast-math -ffinite-math-only -funsafe-math-optimizations"  # Each by itself, too.
+    subprocess.run(
+        [sys.executable, "setup.py", "-q", "build_ext", "-b", tmp_path, "-t", tmp_path / "objects"],
+        cwd=ROOT,
+        env={**os.environ, "CFLAGS": flags},
+        capture_output=True,
+        check=True,
+    )
+    if len(list(tmp_path.glob("*.so"))) < len(SOURCES):
+        pytest.skip("no compiler")
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    environment.pop(native.FORBID, None)
+    done = subprocess.run(
+        [sys.executable, "-c", BUILT, tmp_path],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.splitlines() == [
+        """True b', "1-2": 0.5, "1-3": NaN'""",
+        """True b', "1-2": 0.5'""",
+        "[5.e-311]",
+    ]
