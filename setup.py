@@ -1,6 +1,7 @@
 """The native part, which setup.cfg cannot describe. Without a compiler, all is done in Python."""
 
 import sys
+import sysconfig
 
 from setuptools import Extension, setup
 
@@ -14,23 +15,25 @@ _DIGITS, _POWERS = "engine/legacy_json/digits.h", "engine/powers.h"
 _EXACT = ["-fno-fast-math", "-fno-finite-math-only", "-fno-unsafe-math-optimizations"]
 _EXACT += ["-ffp-contract=off"]
 
-# At the top level, see engine/native.py. In the stable ABI, as the tag of the wheel in setup.cfg
-# says.
-setup(
-    ext_modules=[
-        Extension(
-            name,
-            [source],
-            depends=headers,
-            extra_compile_args=["-O3", *_EXACT],
-            extra_link_args=_EXACT,
-            py_limited_api=True,
-            optional=True,
-        )
-        for name, source, headers in (
-            ("_similarities_dot", "engine/triangle/dot.c", []),
-            ("_similarities_numbers", "engine/embeddings/numbers.c", [_POWERS]),
-            ("_similarities_text", "engine/legacy_json/text.c", [_DIGITS, _POWERS]),
-        )
-    ]
-)
+# At the top level, see engine/native.py. In the stable ABI: one wheel serves this Python and all
+# later ones.
+_EXTENSIONS = [
+    Extension(
+        name,
+        [source],
+        depends=headers,
+        extra_compile_args=["-O3", *_EXACT],
+        extra_link_args=_EXACT,
+        py_limited_api=True,
+        optional=True,
+    )
+    for name, source, headers in (
+        ("_similarities_dot", "engine/triangle/dot.c", []),
+        ("_similarities_numbers", "engine/embeddings/numbers.c", [_POWERS]),
+        ("_similarities_text", "engine/legacy_json/text.c", [_DIGITS, _POWERS]),
+    )
+]
+if sysconfig.get_config_var("Py_GIL_DISABLED"):
+    setup()  # Free-threaded Python has no stable ABI, and setuptools refuses a wheel tagged so.
+else:
+    setup(ext_modules=_EXTENSIONS, options={"bdist_wheel": {"py_limited_api": "cp311"}})

@@ -5,12 +5,15 @@ import json
 import math
 import os
 import re
+import runpy
 import subprocess
 import sys
+import sysconfig
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
+from typing import Any
 
 import pytest
 from reference import expected, films, outputs, put
@@ -128,6 +131,20 @@ def test_powers_of_ten_are_their_first_128_bits_rounded_up() -> None:
         scaled = exact * Fraction(2) ** (128 - size)
         wanted.append(math.ceil(scaled if scaled < 2**128 else scaled / 2))
     assert found == wanted
+
+
+@pytest.mark.parametrize("free_threaded", [None, 0, 1])
+def test_free_threaded_python_is_given_a_wheel_without_a_native_part(
+    monkeypatch: pytest.MonkeyPatch, free_threaded: int | None
+) -> None:
+    setuptools = pytest.importorskip("setuptools")
+    asked: list[dict[str, Any]] = []
+    monkeypatch.setattr(setuptools, "setup", lambda **words: asked.append(words))
+    monkeypatch.setitem(sysconfig.get_config_vars(), "Py_GIL_DISABLED", free_threaded)
+    runpy.run_path(str(ROOT / "setup.py"))
+    names = [[each.name for each in words.get("ext_modules", [])] for words in asked]
+    assert names == [[] if free_threaded else list(SOURCES)]
+    assert ("bdist_wheel" in asked[0].get("options", {})) == (not free_threaded)
 
 
 BUILT = """
