@@ -1,6 +1,7 @@
 """The native part, which setup.cfg cannot describe. Without a compiler, all is done in Python."""
 
 import sys
+import sysconfig
 
 from setuptools import Extension, setup
 
@@ -9,22 +10,30 @@ if sys.version_info < (3, 11):  # noqa: UP036 - Before pip looks for packages th
 
 _DIGITS, _POWERS = "engine/legacy_json/digits.h", "engine/powers.h"
 
-# At the top level, see engine/native.py. In the stable ABI, as the tag of the wheel in setup.cfg
-# says. No contraction: a fused multiply-add is another number.
-setup(
-    ext_modules=[
-        Extension(
-            name,
-            [source],
-            depends=headers,
-            extra_compile_args=["-O3", "-ffp-contract=off"],
-            py_limited_api=True,
-            optional=True,
-        )
-        for name, source, headers in (
-            ("_similarities_dot", "engine/triangle/dot.c", []),
-            ("_similarities_numbers", "engine/embeddings/numbers.c", [_POWERS]),
-            ("_similarities_text", "engine/legacy_json/text.c", [_DIGITS, _POWERS]),
-        )
-    ]
-)
+# No contraction: a fused multiply-add is another number. And not what CFLAGS may ask for: code that
+# takes no number for NaN, and a module that rounds to zero in the whole process once it is loaded.
+_EXACT = ["-fno-fast-math", "-fno-finite-math-only", "-fno-unsafe-math-optimizations"]
+_EXACT += ["-ffp-contract=off"]
+
+# At the top level, see engine/native.py. In the stable ABI: one wheel serves this Python and all
+# later ones.
+_EXTENSIONS = [
+    Extension(
+        name,
+        [source],
+        depends=headers,
+        extra_compile_args=["-O3", *_EXACT],
+        extra_link_args=_EXACT,
+        py_limited_api=True,
+        optional=True,
+    )
+    for name, source, headers in (
+        ("_similarities_dot", "engine/triangle/dot.c", []),
+        ("_similarities_numbers", "engine/embeddings/numbers.c", [_POWERS]),
+        ("_similarities_text", "engine/legacy_json/text.c", [_DIGITS, _POWERS]),
+    )
+]
+if sysconfig.get_config_var("Py_GIL_DISABLED"):
+    setup()  # Free-threaded Python has no stable ABI, and setuptools refuses a wheel tagged so.
+else:
+    setup(ext_modules=_EXTENSIONS, options={"bdist_wheel": {"py_limited_api": "cp311"}})

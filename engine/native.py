@@ -53,7 +53,10 @@ def powers_of_ten() -> bytes:
 
 def in_use() -> str:
     """Say which way this process goes, for instance ``"native (AVX-512)"`` or ``"Python"``."""
-    if text is None and dot is None:
+    if dot and dot.LANES:
+        what = {16: "AVX2", 32: "AVX-512"}[dot.LANES]
+    elif text:
+        what = "text"
+    else:
         return "Python"
-    sets = {16: "AVX2", 32: "AVX-512"}
-    return f"native ({sets.get(dot.LANES if dot else 0, 'text')})"
+    return f"native ({what})"

@@ -1,5 +1,7 @@
 """The exact kernel: no way is taken but one that is, bit for bit, ``a @ b``."""
 
+import ctypes
+import json
 import os
 import subprocess
 import sys
@@ -65,6 +67,30 @@ def test_every_magnitude_and_sign_and_what_is_not_finite_come_out_as_in_the_note
     expected = each_apart(vectors, vectors, 0)
     assert not np.isfinite(expected[np.triu_indices(60, 1)]).all()
     assert bits(found) == bits(expected)
+
+
+@pytest.mark.parametrize("d", [1, 3, 16, 40, 1024])
+def test_what_is_too_small_for_a_float_is_zero_without_a_sign_as_in_the_notebook(
+    way: str, d: int
+) -> None:
+    vectors = unit(np.random.default_rng(d), 100, d)
+    vectors[50], vectors[51] = 1e-200, -1e-200
+    assert not {50, 51} & set(proof_films(100))
+    found = similarities("dot", vectors, vectors, 0, dot=proven(vectors))
+    assert json.dumps(found[50, 51]) == json.dumps(vectors[50] @ vectors[51]) == "0.0"
+    assert bits(found) == bits(each_apart(vectors, vectors, 0))
+
+
+def with_a_sign(rows: Matrix, columns: Matrix, diagonal: int, out: Matrix) -> None:
+    by_vecdot(rows, columns, diagonal, out)
+    out[out == 0] = -0.0
+
+
+@pytest.mark.parametrize("d", [1, 16, 1024])
+def test_zero_with_a_sign_is_rejected_even_where_the_vectors_of_a_decade_do_not_show_it(
+    d: int,
+) -> None:
+    assert not is_proven(with_a_sign, unit(np.random.default_rng(d), 100, d))
 
 
 @pytest.mark.parametrize("d", [768, 1024, 2048])
@@ -273,6 +299,19 @@ def test_what_is_no_matrix_of_numbers_in_rows_is_an_error(dots: Callable[..., An
         dots(good, good, -9, frozen)
     with pytest.raises(TypeError):
         dots(None, good, -9, out)
+    # Memory of two dimensions of which no strides are told.
+    with pytest.raises(ValueError, match="expected a matrix"):
+        dots(((ctypes.c_double * 4) * 4)(), good, -9, out)
+
+
+@pytest.mark.parametrize("n", [3, 700])
+def test_a_diagonal_far_out_leaves_all_pairs_or_none(dots: Callable[..., Any], n: int) -> None:
+    vectors = unit(np.random.default_rng(n), n, 1024)  # 700: rows and columns of several tiles
+    every, none = np.full((2, n, n), 7.0)
+    dots(vectors, vectors, -(2**63), every)
+    dots(vectors, vectors, 2**63 - 1, none)
+    assert (every != 7).all()
+    assert (none == 7).all()
 
 
 def test_a_number_of_lanes_that_no_kernel_has_is_an_error(dots: Callable[..., Any]) -> None:

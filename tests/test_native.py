@@ -5,12 +5,15 @@ import json
 import math
 import os
 import re
+import runpy
 import subprocess
 import sys
+import sysconfig
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
+from typing import Any
 
 import pytest
 from reference import expected, films, outputs, put
@@ -59,11 +62,32 @@ def test_status_and_version_say_which_way_is_taken(
     tmp_path: Path, command: Callable[..., tuple[int, str, str]]
 ) -> None:
     put(tmp_path, "plain", "1990", films(3))
-    way = f"native ({'AVX' if native.dot and native.dot.LANES else 'text'}" if native.text else "P"
+    way = "native (" if native.text or (native.dot and native.dot.LANES) else "Python"
     assert f", {way}" in command("--version")[1]
     status = command("--data", tmp_path, "--status", "--json")[1]
     assert json.loads(status)["way"].startswith(way)
     assert json.loads(without("--data", tmp_path, "--status", "--json"))["way"] == "Python"
+
+
+@pytest.mark.parametrize(
+    ("lanes", "text", "said"),
+    [
+        (32, True, "native (AVX-512)"),
+        (16, True, "native (AVX2)"),
+        (16, False, "native (AVX2)"),
+        (0, True, "native (text)"),
+        (None, True, "native (text)"),
+        (0, False, "Python"),  # Where text.c cannot be built, dot.c can, and computes nothing.
+        (None, False, "Python"),
+    ],
+)
+def test_what_computes_nothing_is_not_said_to_be_in_use(
+    monkeypatch: pytest.MonkeyPatch, lanes: int | None, text: bool, said: str
+) -> None:
+    dot = None if lanes is None else SimpleNamespace(LANES=lanes)
+    monkeypatch.setattr(native, "dot", dot)
+    monkeypatch.setattr(native, "text", SimpleNamespace() if text else None)
+    assert native.in_use() == said
 
 
 def test_without_the_native_part_there_is_python(
@@ -107,3 +131,61 @@ def test_powers_of_ten_are_their_first_128_bits_rounded_up() -> None:
         scaled = exact * Fraction(2) ** (128 - size)
         wanted.append(math.ceil(scaled if scaled < 2**128 else scaled / 2))
     assert found == wanted
+
+
+@pytest.mark.parametrize("free_threaded", [None, 0, 1])
+def test_free_threaded_python_is_given_a_wheel_without_a_native_part(
+    monkeypatch: pytest.MonkeyPatch, free_threaded: int | None
+) -> None:
+    setuptools = pytest.importorskip("setuptools")
+    asked: list[dict[str, Any]] = []
+    monkeypatch.setattr(setuptools, "setup", lambda **words: asked.append(words))
+    monkeypatch.setitem(sysconfig.get_config_vars(), "Py_GIL_DISABLED", free_threaded)
+    runpy.run_path(str(ROOT / "setup.py"))
+    names = [[each.name for each in words.get("ext_modules", [])] for words in asked]
+    assert names == [[] if free_threaded else list(SOURCES)]
+    assert ("bdist_wheel" in asked[0].get("options", {})) == (not free_threaded)
+
+
+BUILT = """
+import math, sys
+import numpy as np
+import _similarities_dot, _similarities_numbers, _similarities_text
+from engine.legacy_json.pairs import FilmTexts
+values = np.array([[0.0, 0.5, math.nan]])
+for lowest in (None, 0.0):
+    text = FilmTexts(["1", "2", "3"]).block(0, values, lowest)
+    print(_similarities_text.__file__.startswith(sys.argv[1]), *map(bytes, text.pieces()))
+print(np.array([1e-310]) / 2)
+"""
+
+
+def test_no_flags_of_a_compiler_that_the_environment_asks_for_change_a_byte(
+    tmp_path: Path,
+) -> None:
+    pytest.importorskip("setuptools")
+    flags = "-ffast-math -ffinite-math-only -funsafe-math-optimizations"  # Each by itself, too.
+    subprocess.run(
+        [sys.executable, "setup.py", "-q", "build_ext", "-b", tmp_path, "-t", tmp_path / "objects"],
+        cwd=ROOT,
+        env={**os.environ, "CFLAGS": flags},
+        capture_output=True,
+        check=True,
+    )
+    if len(list(tmp_path.glob("*.so"))) < len(SOURCES):
+        pytest.skip("no compiler")
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    environment.pop(native.FORBID, None)
+    done = subprocess.run(
+        [sys.executable, "-c", BUILT, tmp_path],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.splitlines() == [
+        """True b', "1-2": 0.5, "1-3": NaN'""",
+        """True b', "1-2": 0.5'""",
+        "[5.e-311]",
+    ]

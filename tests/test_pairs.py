@@ -196,6 +196,7 @@ def small(text: Any, **other: Any) -> Any:
         ("ends", np.array([0, 5, 4, 15])),
         ("ends", np.array([0, 3, 6, 9])),
         ("ends", np.array([-(2**63), 2**63 - 1, 10, 15])),
+        ("ends", np.array([5, -(2**63), 10, 15])),
         ("ends", np.array([0, 5])),
         ("ends", b""),
         ("ends", b"1234567"),

@@ -18,6 +18,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import FrozenInstanceError
+from decimal import Decimal, localcontext
 from pathlib import Path
 from typing import Any
 
@@ -225,6 +226,27 @@ NUMBERS += f" {'9' * 50}.5 0.{'1' * 1000} 0.{'0' * 300}1e300"
 def test_a_number_has_the_bits_that_json_gives_it(number: str) -> None:
     raw = f'{{"7": [{number}, 0.5]}}'.encode()
     assert bits(parse(raw)) == bits((["7"], [[float(json.loads(number)), 0.5]]))
+
+
+@pytest.mark.parametrize("digits", [767, 768, 769, 1000, 5000])
+def test_the_middle_between_two_floats_is_rounded_as_json_rounds_it_however_long(
+    digits: int,
+) -> None:
+    rng = random.Random(digits)
+    values = [rng.uniform(1, 2) * 2.0 ** rng.randint(-60, 40) for _ in range(100)]
+    with localcontext(prec=6000):
+        middles = [(Decimal(x) + Decimal(math.nextafter(x, math.inf))) / 2 for x in values]
+        texts = [f"{x:.{digits - 1 - x.adjusted()}f}" for x in middles]
+    # Behind short ones, and where a list may end.
+    texts = [each for text in texts for each in ("0.5", f"{text}1", "1e-5", text)]
+    raw = f'{{"7": [{" , ".join(texts)}], "8": [{", ".join(reversed(texts))}]}}'.encode()
+    assert bits(parse(raw)) == bits(judge(raw))
+
+
+@pytest.mark.parametrize("wrong", ["NaN", "1e400", '"1"', '"1,2"', "null", "[]"])
+def test_a_list_with_a_long_number_is_refused_for_what_is_none(wrong: str) -> None:
+    found = parse(f'{{"7": [1, {wrong}, 1.{"0" * 1000}]}}'.encode())
+    assert "expected a finite number as number 2 of the list" in str(found)
 
 
 @pytest.mark.parametrize("piece", range(1, 40))

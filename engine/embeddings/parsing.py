@@ -58,7 +58,8 @@ _NUMBER = re.compile(rb"-?(?:0|[1-9][0-9]*+)(?:\.[0-9]++)?+(?:[eE][+-]?[0-9]++)?
 if native.numbers:
     native.numbers.load_powers(native.powers_of_ten())
 
-_T, _F = b"tf"  # looked for as integers, three times as fast as b"t" in a short list
+_T, _F, _COMMA = b"tf,"  # looked for as integers, three times as fast as b"t" in a short list
+_DIGITS = 768  # of a number; orjson does not see of more of them whether they are zeros
 
 _DAMAGED = "write the file again, it may be cut short or edited by hand"
 _CORRECT = "correct this film or leave it out"
@@ -268,7 +269,23 @@ def _elements(row: bytes) -> list[float]:
     elements: list[float] = orjson.loads(row)
     if not elements:
         raise ValueError
+    if _may_be_long(row):
+        texts = zip(row[1:-1].split(b","), elements, strict=False)  # Strings may hold commas.
+        elements = [float(text) if isinstance(x, float) else x for text, x in texts]
     return elements
+
+
+def _may_be_long(row: bytes) -> bool:
+    """Whether a number may have so many digits that orjson rounds it otherwise than float.
+
+    It rounds up what is the very middle between two floats, where the even one is the nearest.
+    """
+    at = 0
+    while len(row) - at > _DIGITS:
+        at = row.rfind(_COMMA, at, at + _DIGITS) + 1
+        if not at:
+            return True
+    return False
 
 
 def _first_wrong(row: bytes) -> tuple[int, str, str]:

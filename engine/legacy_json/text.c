@@ -20,7 +20,7 @@ static const char *suffix(const Block *block, Py_ssize_t film, Py_ssize_t *lengt
 {
     int64_t ends[2];
     memcpy(ends, (const char *)block->ends.buf + film * 8, 16);
-    if (ends[0] < 0 || ends[1] > block->suffixes.len || ends[1] - ends[0] < 4)
+    if (ends[0] < 0 || ends[1] < ends[0] || ends[1] > block->suffixes.len || ends[1] - ends[0] < 4)
         return NULL;
     *length = (Py_ssize_t)(ends[1] - ends[0]);
     return (const char *)block->suffixes.buf + ends[0];

@@ -47,11 +47,6 @@ static const double *vector(const Tile *tile, Py_ssize_t index)
     return (const double *)(tile->data + clamped(tile, index) * tile->stride);
 }
 
-static const double *packed(const Tile *tile, int accumulator, Py_ssize_t index)
-{
-    return tile->packed + (accumulator * tile->count + clamped(tile, index)) * tile->length;
-}
-
 static void pack(const Tile *tile, int lanes)
 {
     const Py_ssize_t width = lanes / ACCUMULATORS, between = tile->count * tile->length;
@@ -75,6 +70,11 @@ typedef struct {
 } Kernel;
 
 #if HAS_LANES
+
+static const double *packed(const Tile *tile, int accumulator, Py_ssize_t index)
+{
+    return tile->packed + (accumulator * tile->count + clamped(tile, index)) * tile->length;
+}
 
 /* Unrolled, or the sums would live in memory. */
 #define EACH(index, count) _Pragma("GCC unroll 8") for (int index = 0; index < count; index++)
@@ -234,11 +234,11 @@ static void all_blocks(const Kernel *kernel, Tile rows, Py_ssize_t most_rows, Ti
                     if (j + kernel->columns - 1 <= below + i)
                         continue;
                     kernel->block(&some_rows, i, &some_columns, j, d, fused, sums);
-                    const Py_ssize_t m = some_columns.count - j;
-                    for (int r = 0; r < kernel->rows && i + r < some_rows.count; r++)
-                        memcpy(out + (top + i + r) * out_stride + (left + j) * 8,
-                               sums + r * kernel->columns,
-                               8 * (m < kernel->columns ? m : kernel->columns));
+                    for (int r = 0; r < kernel->rows && i + r < some_rows.count; r++) {
+                        double *to = (double *)(out + (top + i + r) * out_stride) + left + j;
+                        for (int c = 0; c < kernel->columns && j + c < some_columns.count; c++)
+                            to[c] = sums[r * kernel->columns + c] + 0.0; /* as numpy: -0 is 0 */
+                    }
                 }
         }
     }
@@ -251,8 +251,10 @@ static int matrix(PyObject *object, Py_buffer *view, int flags)
         return 0;
     const char *format = view->format ? view->format : "";
     format += *format == '<' || *format == '='; /* said, not only so */
-    if (view->ndim == 2 && !strcmp(format, "d") && (uintptr_t)view->buf % 8 == 0 &&
-        view->strides[0] % 8 == 0 && (view->strides[1] == 8 || view->shape[1] < 2))
+    /* Arrays of ctypes have no strides even for those who ask. */
+    if (view->ndim == 2 && view->strides && !strcmp(format, "d") &&
+        (uintptr_t)view->buf % 8 == 0 && view->strides[0] % 8 == 0 &&
+        (view->strides[1] == 8 || view->shape[1] < 2))
         return 1;
     PyBuffer_Release(view);
     PyErr_SetString(PyExc_ValueError, "expected a matrix of float64 with contiguous rows");
@@ -269,6 +271,9 @@ static int compute(const Kernel *kernel, const Py_buffer *rows, const Py_buffer 
     char *const memory = PyMem_Malloc((most_rows + most_columns) * packed_d * 8 + 64);
     if (!memory)
         return 0;
+    /* Farther out all cells are pairs, or none; sums of it could overflow. */
+    diagonal = diagonal < -rows->shape[0] ? -rows->shape[0] : diagonal;
+    diagonal = diagonal > columns->shape[0] ? columns->shape[0] : diagonal;
     double *const packed = (double *)(memory + 64 - (uintptr_t)memory % 64);
     Tile from = {rows->buf, rows->shape[0], rows->strides[0], packed, packed_d / ACCUMULATORS};
     Tile to = {columns->buf, columns->shape[0], columns->strides[0],

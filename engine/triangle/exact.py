@@ -85,6 +85,7 @@ def proof_vectors(vectors: Matrix, n: int) -> Matrix:
     """
     own = vectors[proof_films(len(vectors))]
     made_up = np.random.default_rng(0).standard_normal((n - len(own), vectors.shape[1]))
+    made_up[:2] = [[1e-200], [-1e-200]]  # Lanes that are all -0.0, where numpy gives 0.0.
     return np.concatenate([own, made_up])
 
 
@@ -131,7 +132,8 @@ def by_products(lanes: int, rows: Matrix, columns: Matrix, diagonal: int, out: M
                 break
             np.matmul(some_rows, column_lanes, out=products)
             place = out[top : top + PRODUCT_FILMS, left : left + len(tile)]
-            place[:] = _tree(products)[: len(place), : len(tile)]
+            # As numpy, which adds what BLAS gives to 0.0: of -0.0 that makes 0.0.
+            np.add(_tree(products)[: len(place), : len(tile)], 0.0, out=place)
 
 
 def _lanes(lanes: int, vectors: Matrix) -> Matrix:
