@@ -3,7 +3,8 @@
 import math
 from collections.abc import Iterable, Iterator, Sequence
 
-from engine.batch.plan import DecadeState, Settings
+from engine.arguments import Arguments
+from engine.batch.plan import DecadeState
 from engine.data_folder import DecadeName
 from engine.store.record import Record
 from engine.tables import count
@@ -13,7 +14,7 @@ from engine.triangle.rule import Rule
 from engine.work.tasks import NORM_TOLERANCE
 
 
-def settings_taken(states: Iterable[DecadeState], asked: Settings) -> Iterator[str]:
+def settings_taken(states: Iterable[DecadeState], asked: Arguments) -> Iterator[str]:
     """Say which settings are taken from the store though nobody asked for them."""
     taken: dict[str, list[DecadeState]] = {}
     for state in states:

@@ -4,7 +4,8 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from engine.batch.forecast import Forecast, Steps, forecast
+from engine.arguments import Arguments
+from engine.batch.forecast import Forecast, forecast
 from engine.batch.plan import DecadeState
 from engine.batch.replaced import OutputsBefore
 from engine.disk import nearest, short_of_room
@@ -59,13 +60,13 @@ def check_store(store: Store) -> None:
 
 
 def foreseen(
-    states: Sequence[DecadeState], store: Store, steps: Steps, before: OutputsBefore
+    states: Sequence[DecadeState], store: Store, asked: Arguments, before: OutputsBefore
 ) -> Iterator[str]:
-    """Say what is worth knowing of the outputs that a run of these steps would write."""
-    coming = [(state.output, forecast(state, store, steps)) for state in states]
+    """Say what is worth knowing of the outputs that a run of these arguments would write."""
+    coming = [(state.output, forecast(state, store, asked)) for state in states]
     if short := short_of_space(store, coming):
         yield short
-    if steps.export:
+    if asked.export:
         yield from before.replaced([state.name for state in states if not state.exported])
 
 

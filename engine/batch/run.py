@@ -11,7 +11,6 @@ from engine.arguments import Count, Names, Number, Years, read_arguments
 from engine.batch.choice import choose
 from engine.batch.job import Job
 from engine.batch.listener import listener
-from engine.batch.plan import Settings
 from engine.batch.preflight import check_output, check_store
 from engine.batch.replaced import OutputsBefore
 from engine.batch.summary import DecadeSummary, Summary
@@ -126,7 +125,6 @@ def run(
         restart=restart,
         wait_for_workers=wait_for_workers,
     )
-    settings = Settings(asked.kernel, asked.normalize, asked.rule)
     begin = time.perf_counter()
     source = Source.at(data, store)
     if dask and source.store.path:  # Its workers are elsewhere.
@@ -167,9 +165,7 @@ def run(
             job = Job(
                 folder,
                 target,
-                settings,
-                compute,
-                export,
+                asked,
                 processes,
                 min(asked.workers or usable, usable),
                 progress,
