@@ -9,8 +9,8 @@ from reference import films, output_path, put, stamps
 import engine
 from engine.arguments import Arguments
 from engine.batch.plan import DecadeState, contradiction, look
-from engine.data_folder import DataFolder, DecadeName
-from engine.store.store import Store
+from engine.data_folder import DecadeName
+from engine.store.source import Source
 from engine.triangle.rule import Rule
 
 NAME = DecadeName("genres", "1990")
@@ -26,15 +26,10 @@ def root(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def store_of(root: Path) -> Store:
-    return Store(str(root / "similarities.zarr"))
-
-
 def state_of(
     root: Path, asked: Arguments | None = None, *, input_needed: bool = True
 ) -> DecadeState:
-    folder, store = DataFolder(root), store_of(root)
-    (state,) = look(folder, store, [NAME], asked or Arguments(), input_needed=input_needed)
+    (state,) = look(Source.at(root, None), [NAME], asked or Arguments(), input_needed=input_needed)
     return state
 
 
@@ -60,7 +55,7 @@ def test_to_look_changes_nothing(root: Path) -> None:
 
 def test_a_decade_that_was_never_read_is_to_be_read(tmp_path: Path) -> None:
     put(tmp_path, "genres", "1990", films(3))
-    store_of(tmp_path).create()
+    Source.at(tmp_path, None).store.create()
     state = state_of(tmp_path)
     assert (state.record, state.stale, state.error, state.n_pairs) == (None, "", "", 0)
 
@@ -231,5 +226,5 @@ def test_chunks_without_checksums_are_to_be_computed_again(root: Path) -> None:
 
 def test_the_states_come_in_the_order_of_the_names(root: Path) -> None:
     names = [DecadeName("genres", "2000"), NAME, DecadeName("genres", "2000")]
-    states = look(DataFolder(root), store_of(root), names, Arguments())
+    states = look(Source.at(root, None), names, Arguments())
     assert [state.name for state in states] == names

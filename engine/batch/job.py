@@ -7,7 +7,7 @@ damaged), the next round looks again.
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import chain
 
 import numpy as np
@@ -18,14 +18,13 @@ from engine.batch.cost import cpu_seconds, worth
 from engine.batch.plan import DecadeState, contradiction, look, not_computed, take
 from engine.batch.preflight import check_output, foreseen
 from engine.batch.remaining import block_tasks, input_sizes, read_task, select_task, total_seconds
-from engine.batch.replaced import OutputsBefore
 from engine.batch.summary import DecadeSummary
-from engine.data_folder import DataFolder, DecadeName
+from engine.data_folder import DecadeName
 from engine.errors import EngineError, WorkersDiedError, reason
 from engine.legacy_json.finalize import finalize
 from engine.progress import Progress
-from engine.store.record import Record
-from engine.store.store import Store
+from engine.store.record import Export, Record
+from engine.store.source import Source
 from engine.triangle.selection import Selection
 from engine.work.pool import WorkerDiedError, Workers
 from engine.work.tasks import BlockTask, Result, SelectTask, performer
@@ -38,15 +37,15 @@ _MOST_REREADS = 2
 class Job:
     """A run at work."""
 
-    folder: DataFolder
-    store: Store
+    source: Source
     asked: Arguments
     workers: Workers
     n_workers: int
     """As many as the run may use; fewer after each that died."""
     progress: Progress
     summaries: dict[DecadeName, DecadeSummary]
-    before: OutputsBefore
+    before: dict[DecadeName, tuple[Record, Export]]
+    """The outputs that were there before, with the records that knew them."""
     away: Callable[[Iterable[BlockTask]], Iterator[Result]] | None = None
     """Performs tasks on other machines, which see the store alone."""
     states: dict[DecadeName, DecadeState] = field(default_factory=dict)
@@ -84,30 +83,27 @@ class Job:
             self._go_on_after(death)
         return self.again
 
+    def __post_init__(self) -> None:
+        self.store = self.source.store
+
     @property
     def _selects(self) -> bool:
         return self.asked.export and self.asked.rule.relative
 
     def _look(self) -> None:
         names = [name for name, summary in self.summaries.items() if not summary.error]
-        states = look(self.folder, self.store, names, self.asked, input_needed=self.asked.compute)
+        states = look(self.source, names, self.asked, input_needed=self.asked.compute)
         if self.rounds == 0:
             if error := contradiction(states):
                 raise EngineError(error)
-            said = chain(
-                notices.settings_taken(states, self.asked),
-                notices.lost(states, self.store.location) if self.asked.compute else (),
-            )
-            for sentence in said:
-                self.progress.message(sentence)
+            self._tell(notices.settings_taken(states, self.asked))
+            if self.asked.compute:
+                self._tell(notices.lost(states, self.store.location))
         self.states = {state.name: state for state in states}
         for state in states:
             self._judge(state)
         if self.rounds == 0:
-            # What is to be forgotten is gone by now.
-            asked = replace(self.asked, restart=False)
-            for sentence in foreseen(list(self.states.values()), self.store, asked, self.before):
-                self.progress.message(sentence)
+            self._tell(foreseen(list(self.states.values()), self.source, self.asked, self.before))
 
     def _judge(self, state: DecadeState) -> None:
         name, summary = state.name, self.summaries[state.name]
@@ -135,20 +131,23 @@ class Job:
             self._fail(name, reason(error, self.store.location))
             return
         if state.record:
-            self._introduce(state, state.record)
+            self._introduce(state)
             # What a killed worker had finished, and could not tell.
             lost = state.pairs_stored - summary.pairs_resumed - summary.pairs_computed
             summary.pairs_computed += max(0, lost)
 
-    def _introduce(self, state: DecadeState, record: Record) -> None:
-        summary = self.summaries[state.name]
+    def _introduce(self, state: DecadeState) -> None:
+        summary, record = self.summaries[state.name], state.record
+        assert record is not None
         summary.n_films, summary.n_pairs = record.n_films, record.grid.n_pairs
         if summary.up_to_date or state.name in self.introduced:
             return
         self.introduced.add(state.name)
-        for sentence in chain(
-            notices.of_vectors(state.name, record), notices.another_machine(state, record)
-        ):
+        self._tell(notices.of_vectors(state.name, record))
+        self._tell(notices.another_machine(state, record))
+
+    def _tell(self, sentences: Iterable[str]) -> None:
+        for sentence in sentences:
             self.progress.message(sentence)
 
     def _fail(self, name: DecadeName, error: str, details: str = "") -> None:
@@ -180,11 +179,10 @@ class Job:
             except OSError as error:
                 self._fail(name, reason(error, self.store.location))
                 continue
-            assert state.record is not None
             self.states[name] = state
             summary = self.summaries[name]
             summary.pairs_resumed = max(0, state.pairs_stored - summary.pairs_computed)
-            self._introduce(state, state.record)
+            self._introduce(state)
 
     def _compute(self) -> None:
         """Compute what is missing, here or on other machines; exporting is for the next round."""

@@ -11,12 +11,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from engine.arguments import Arguments
-from engine.data_folder import DataFolder, DecadeName
+from engine.data_folder import DecadeName
 from engine.embeddings.reading import fingerprint, is_there
 from engine.errors import DamagedError, InputError, OldFormatError, StoreError, reason
 from engine.legacy_json import finalize
 from engine.legacy_json.output import PartialOutput
 from engine.store.record import Record
+from engine.store.source import Source
 from engine.store.store import Store
 from engine.triangle.blocks import RowBlock
 from engine.triangle.kernel import KernelName
@@ -118,8 +119,7 @@ class DecadeState:
 
 
 def look(
-    folder: DataFolder,
-    store: Store,
+    source: Source,
     names: Iterable[DecadeName],
     asked: Arguments,
     *,
@@ -129,10 +129,8 @@ def look(
 
     Parameters
     ----------
-    folder
-        Where inputs and outputs lie.
-    store
-        An existing store.
+    source
+        Where inputs and outputs lie, and an existing store.
     names
         The decades to look at.
     asked
@@ -147,14 +145,11 @@ def look(
     """
     # Hashing leaves Python's lock alone, so threads do it side by side.
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as threads:
-        return list(
-            threads.map(lambda name: _look(folder, store, name, asked, input_needed), names)
-        )
+        return list(threads.map(lambda name: _look(source, name, asked, input_needed), names))
 
 
-def _look(
-    folder: DataFolder, store: Store, name: DecadeName, asked: Arguments, input_needed: bool
-) -> DecadeState:
+def _look(source: Source, name: DecadeName, asked: Arguments, input_needed: bool) -> DecadeState:
+    folder, store = source.folder, source.store
     state = DecadeState(
         name,
         folder.input(name),

@@ -4,7 +4,7 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from engine.arguments import Count, Names, Number, Years, read_arguments
@@ -12,7 +12,7 @@ from engine.batch.choice import choose
 from engine.batch.job import Job
 from engine.batch.listener import listener
 from engine.batch.preflight import check_output, check_store
-from engine.batch.replaced import OutputsBefore
+from engine.batch.replaced import exported_before
 from engine.batch.summary import DecadeSummary, Summary
 from engine.data_folder import DataFolder, DecadeName
 from engine.embeddings.reading import is_there
@@ -155,17 +155,16 @@ def run(
         for error in choice.errors:
             progress.error(error)
         names = choice.names
-        before = OutputsBefore.of(source, asked, names)
+        before = exported_before(source, names)
         if restart:
-            names = _forget(folder, target, names, progress)
+            names = _forget(source, names, progress)
         with (
             Workers(progress.message) as processes,
             _cluster(dask if compute else None, asked.wait_for_workers, target, progress) as away,
         ):
             job = Job(
-                folder,
-                target,
-                asked,
+                source,
+                replace(asked, restart=False),  # What was to be forgotten is gone by now.
                 processes,
                 min(asked.workers or usable, usable),
                 progress,
@@ -206,14 +205,12 @@ def _cluster(
         yield cluster.perform_all
 
 
-def _forget(
-    folder: DataFolder, store: Store, names: Iterable[DecadeName], progress: Progress
-) -> list[DecadeName]:
+def _forget(source: Source, names: Iterable[DecadeName], progress: Progress) -> list[DecadeName]:
     kept = []
     for name in names:
-        store.forget(name)
+        source.store.forget(name)
         try:
-            there = is_there(folder.input(name))
+            there = is_there(source.folder.input(name))
         except InputError:
             there = True  # Reading it will say what is the matter.
         if there:

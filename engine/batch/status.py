@@ -10,7 +10,7 @@ from engine.batch.cost import wall_seconds, worth
 from engine.batch.forecast import Forecast, forecast
 from engine.batch.plan import DecadeState, contradiction, look, not_computed
 from engine.batch.preflight import short_of_space
-from engine.batch.replaced import OutputsBefore
+from engine.batch.replaced import exported_before, replaced
 from engine.batch.standing import DecadeStatus, Status
 from engine.store.lock import holder
 from engine.store.source import Source
@@ -77,7 +77,7 @@ def status(
     there = target.exists()
     choice = choose(folder, target, asked.approaches, asked.decades, there)
     if there:
-        states = look(folder, target, choice.names, asked)
+        states = look(source, choice.names, asked)
     else:
         states = [
             DecadeState(name, folder.input(name), folder.output(name)) for name in choice.names
@@ -86,8 +86,8 @@ def status(
     usable = min(asked.workers or cpus(), cpus())
     seconds = sum(decade.forecast.seconds for decade in found)
     used = worth(usable, seconds)
-    before = OutputsBefore.of(source, asked, choice.names if there else ())
-    replaced = [decade.name for decade in found if decade.next in ("read", "compute", "export")]
+    before = exported_before(source, choice.names if there else ())
+    written = [decade.name for decade in found if decade.next in ("read", "compute", "export")]
     return Status(
         target.location,
         holder(target),
@@ -98,7 +98,7 @@ def status(
         warning=short_of_space(target, [(decade.output, decade.forecast) for decade in found]),
         seconds=wall_seconds(seconds, used),
         workers=used,
-        replaced=list(before.replaced(replaced)) if export else [],
+        replaced=list(replaced(before, written, source, asked)) if export else [],
         **asdict(asked.rule),
     )
 

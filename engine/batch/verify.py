@@ -16,7 +16,7 @@ from engine.arguments import Count, Names, Years, read_arguments
 from engine.batch.choice import choose
 from engine.batch.cost import cpu_seconds, worth
 from engine.batch.listener import listener
-from engine.data_folder import DataFolder, DecadeName
+from engine.data_folder import DecadeName
 from engine.embeddings.reading import fingerprint
 from engine.errors import (
     DamagedError,
@@ -160,7 +160,7 @@ def verify(
         progress.message(
             f"{target.location}: {who} is at work on it; only what is finished is judged"
         )
-    found = {name: _begun(folder, target, name) for name in choice.names}
+    found = {name: _begun(source, name) for name in choice.names}
     problems: list[str] = []
 
     def conclude(decade: _Decade) -> None:
@@ -210,8 +210,9 @@ def _read(store: Store, name: DecadeName) -> Record | str | None:
         return str(error)
 
 
-def _begun(folder: DataFolder, store: Store, name: DecadeName) -> _Decade:
+def _begun(source: Source, name: DecadeName) -> _Decade:
     """Judge what does not take a look at every chunk."""
+    folder, store = source.folder, source.store
     place = f"{store.location}: {name}"
     decade = _Decade(name, _read(store, name))
     if decade.record is None:
