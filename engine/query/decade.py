@@ -212,10 +212,7 @@ def _open_again(data: str, store: str, name: DecadeName, identity: str) -> Decad
     record = source.record(name)
     if record is None or record.identity != identity:
         raise source.changed(name, record)
-    try:
-        return Decade(source, source.store.open(name, record))
-    except DamagedError as error:
-        raise source.damaged(name, str(error)) from None
+    return Decade(source, source.store.open(name, record))
 
 
 def _text(film: object) -> str:
