@@ -5,7 +5,7 @@ is to resuming: look, and do what is missing.
 """
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -107,14 +107,11 @@ class DecadeState:
         """
         stored = store.open(self.name, record)
         chunks = stored.chunks()
-        missing = tuple(
-            row
-            for row in range(record.grid.n_row_blocks)
-            if any((row, chunk.column) not in chunks for chunk in record.grid.chunks(row))
-        )
+        # In order, and each row-block once.
+        missing = dict.fromkeys(c.row for c in stored.expected() if (c.row, c.column) not in chunks)
         damaged = len(stored.damaged_checksums()) if missing else 0
         return replace(
-            self, record=record, chunks=chunks, missing=missing, damaged_checksums=damaged
+            self, record=record, chunks=chunks, missing=tuple(missing), damaged_checksums=damaged
         )
 
 
@@ -168,10 +165,12 @@ def _look(source: Source, name: DecadeName, asked: Arguments, input_needed: bool
             f"forget it with --restart --approach {name.approach} --decade {name.decade}",
         )
     try:
-        record = None
         try:
-            record = _proven_record(store, name)
+            record = store.record(name)
+            if record is not None:
+                _ = store.open(name, record).ids  # They prove its number of films.
         except DamagedError as error:
+            record = None
             state = replace(
                 state,
                 stale=f"{store.location}: {name}: {error}",
@@ -214,14 +213,6 @@ def take(state: DecadeState, record: Record, store: Store) -> DecadeState:
         record = replace(record, machine="an unknown machine")
     store.write_record(state.name, record)
     return replace(found, record=record)
-
-
-def _proven_record(store: Store, name: DecadeName) -> Record | None:
-    """Read the record of a decade, and the ids, by which its number of films is proven."""
-    record = store.record(name)
-    if record is not None:
-        _ = store.open(name, record).ids
-    return record
 
 
 def _unread(state: DecadeState, store: Store, asked: Arguments, input_sha256: str) -> DecadeState:
@@ -291,13 +282,18 @@ def contradiction(states: Iterable[DecadeState]) -> str:
     if not against:
         return ""
     pairs = sum(state.pairs_stored for state in against)
-    decades = str(against[0].name) + (f" and {len(against) - 1} more" if len(against) > 1 else "")
     # Without a record it is known that there are pairs, not how many.
     deleted = f"{pairs:,} computed pairs" if pairs else "what is computed"
     return (
-        f"{against[0].conflict} for {decades}: leave the option out to keep that, or add --restart "
-        f"to delete {deleted} and compute anew"
+        f"{against[0].conflict} for {some(against)}: leave the option out to keep that, or add "
+        f"--restart to delete {deleted} and compute anew"
     )
+
+
+def some(states: Sequence[DecadeState]) -> str:
+    """Name the first of some decades, and say how many more there are."""
+    more = f" and {len(states) - 1} more" if len(states) > 1 else ""
+    return f"{states[0].name}{more}"
 
 
 def not_computed(state: DecadeState) -> str:
