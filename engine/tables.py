@@ -47,15 +47,12 @@ def as_text(parts: Sequence[Part], width: int = 80) -> str:
             alike = [row for table in tables if table.head == part.head for row in table.rows]
             widths = [max(map(len, column)) for column in zip(part.head, *alike, strict=True)]
             columns = _columns_that_fit(widths, part.dispensable, width)
-            lines = [_line(row, widths, columns, part.left) for row in _shown_rows(part)]
+            rows = [part.head, *part.rows] if part.headed else part.rows
+            lines = [_line(row, widths, columns, part.left) for row in rows]
             texts.append("\n".join([part.caption, *lines] if part.caption else lines))
         else:
             texts.append(part)
     return "\n\n".join(filter(None, texts))
-
-
-def _shown_rows(table: Table) -> list[Sequence[str]]:
-    return [table.head, *table.rows] if table.headed else list(table.rows)
 
 
 def _columns_that_fit(widths: Sequence[int], dispensable: Iterable[int], width: int) -> list[int]:

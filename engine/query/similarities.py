@@ -14,7 +14,7 @@ from engine.errors import NotComputedError, NotFoundError, StoreError, shown
 from engine.listing import list_inputs
 from engine.query.decade import HEAD, Decade
 from engine.store.source import Source, open_source
-from engine.tables import Table, as_html, as_text
+from engine.tables import Table, as_html, as_text, count
 
 _T = TypeVar("_T")
 
@@ -117,9 +117,7 @@ class Similarities(Mapping[tuple[str, Year], Decade]):
         return sum(1 for _ in self)
 
     def __repr__(self) -> str:
-        n = len(self)
-        noun = "decade" if n == 1 else "decades"
-        return f"<{n} {noun} of similarities in {self._source.store.location}>"
+        return f"<{count(len(self), 'decade')} of similarities in {self._source.store.location}>"
 
     def __str__(self) -> str:
         return as_text([Table(HEAD, self._table_rows())])
