@@ -10,7 +10,6 @@ from pathlib import Path
 from engine.arguments import Count, Names, Number, Years, read_arguments
 from engine.batch.choice import choose
 from engine.batch.job import Job
-from engine.batch.listener import listener
 from engine.batch.preflight import check_output, check_store
 from engine.batch.replaced import exported_before
 from engine.batch.summary import DecadeSummary, Summary
@@ -18,7 +17,7 @@ from engine.data_folder import DataFolder, DecadeName
 from engine.embeddings.reading import is_there
 from engine.errors import EngineError, InputError
 from engine.listing import not_read
-from engine.progress import Progress
+from engine.progress import Progress, listener
 from engine.store.lock import locked
 from engine.store.source import Source
 from engine.store.store import Store

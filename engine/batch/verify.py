@@ -15,7 +15,6 @@ import google_crc32c
 from engine.arguments import Count, Names, Years, read_arguments
 from engine.batch.choice import choose
 from engine.batch.cost import cpu_seconds, worth
-from engine.batch.listener import listener
 from engine.data_folder import DecadeName
 from engine.embeddings.reading import fingerprint
 from engine.errors import (
@@ -29,7 +28,7 @@ from engine.errors import (
 from engine.legacy_json import finalize
 from engine.legacy_json.output import checksum
 from engine.listing import check_root, meant_root
-from engine.progress import Progress
+from engine.progress import Progress, listener
 from engine.store.lock import holder
 from engine.store.record import Record
 from engine.store.source import Source
