@@ -79,17 +79,14 @@ def terminal_width() -> int:
 def as_html(parts: Sequence[Part]) -> str:
     """Set the same for a notebook, with all columns; tables of one head below another are one."""
     texts = []
-    for head, group in groupby((part for part in parts if part), _head):
-        if head is None:
+    tables = groupby(filter(None, parts), lambda part: isinstance(part, Table) and part.head)
+    for head, group in tables:
+        if not head:
             texts += [f"<p>{html.escape(str(line))}</p>".replace("\n", "<br>\n") for line in group]
         else:
             rows = [row for table in group if isinstance(table, Table) for row in _html_rows(table)]
             texts.append("\n".join(["<table>", *rows, "</table>"]))
     return "\n".join(texts)
-
-
-def _head(part: Part) -> Sequence[str] | None:
-    return part.head if isinstance(part, Table) else None
 
 
 def _html_rows(table: Table) -> Iterator[str]:
