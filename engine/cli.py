@@ -93,7 +93,12 @@ def _guarded(options: argparse.Namespace, progress: "TerminalProgress") -> int:
 
 def _run(options: argparse.Namespace, progress: "TerminalProgress") -> int:
     if options.status:
-        return _status(options)
+        found = engine.status(options.data, **_asked(options))
+        if options.json:
+            _print(json.dumps(dataclasses.asdict(found), indent=2, default=str))
+        else:
+            _print(str(found))
+        return 0
     if options.verify:
         return _verify(options, progress)
     summary = engine.run(
@@ -136,16 +141,6 @@ def _print(text: str) -> None:
     except OSError as error:
         error.filename = "standard output"
         raise
-
-
-def _status(options: argparse.Namespace) -> int:
-    found = engine.status(options.data, **_asked(options))
-    if options.json:
-        text = json.dumps(dataclasses.asdict(found), indent=2, default=str)
-    else:
-        text = str(found)
-    _print(text)
-    return 0
 
 
 def _verify(options: argparse.Namespace, progress: "TerminalProgress") -> int:

@@ -194,6 +194,24 @@ def parser() -> argparse.ArgumentParser:
     return parser
 
 
+def store_parser(
+    module: str, description: str, output: str, decade: str
+) -> argparse.ArgumentParser:
+    """Build the parser of another command, which shows what is in a store."""
+    parser = Parser(prog=f"python -m {module}", allow_abbrev=False, description=description)
+    add = parser.add_argument
+    add(
+        "--data",
+        metavar="DIR",
+        default="data",
+        help=f"root of the data; {output} (default: %(default)s)",
+    )
+    add("--store", metavar="PATH_OR_URL", help="the zarr store (default: DIR/similarities.zarr)")
+    add("--approach", metavar="NAME", nargs="+", help="only these (default: all)")
+    add("--decade", metavar="YEAR", nargs="+", type=lambda x: x.removesuffix("s"), help=decade)
+    return parser
+
+
 def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
     """Parse the words of a command, those of the process by default.
 

@@ -11,34 +11,66 @@ import argparse
 import itertools
 import json
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 
-from engine.data_folder import DataFolder, select
+from engine.data_folder import DataFolder, DecadeName, select
 from engine.disk import write_whole
-from engine.errors import EngineError
+from engine.errors import EngineError, reason
 from engine.errors import shown as printable
 from engine.listing import list_inputs
-from engine.options import Parser
+from engine.options import store_parser
+from engine.progress import Progress
 from engine.query.overview import mean_by_pixel, measure, order_films
 from engine.query.similarities import open as open_store
+from engine.terminal import TerminalProgress
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Parse the command line, draw, and return the exit status."""
-    options = _parser().parse_args(arguments)
+    parser = store_parser(
+        "engine.plot",
+        "Draw the similarities in a store: DATA/plots/*.png and *.svg.",
+        "pictures go into DIR/plots",
+        "decades to draw a heat map of (default: the one with most pairs)",
+    )
+    return guarded(_draw_all, parser.parse_args(arguments), "the pictures named above are whole")
+
+
+def guarded(
+    work: Callable[[argparse.Namespace, Progress], int], options: argparse.Namespace, whole: str
+) -> int:
+    """Do work that returns an exit status; make one line of what goes wrong, or interrupts it."""
+    progress = TerminalProgress()
     try:
-        return _draw_all(options)
+        return work(options, progress)
     except EngineError as error:
-        return _error(str(error))
+        progress.error(str(error))
     except OSError as error:
-        return _error(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+        progress.error(reason(error, options.data))
     except KeyboardInterrupt:
-        print("interrupted; the pictures named above are whole", file=sys.stderr)
+        progress.close()
+        print(f"interrupted; {whole}", file=sys.stderr)
         return 130
+    return 1
 
 
-def _draw_all(options: argparse.Namespace) -> int:
+def left_out(
+    folder: DataFolder,
+    there: Collection[DecadeName],
+    approaches: Sequence[str] | None,
+    decades: Sequence[str] | None = None,
+) -> list[str]:
+    """Say which decades have an input and nothing in the store, of those that are asked for."""
+    return [
+        f"{name}: nothing is computed yet; left out"
+        for name in sorted(set(list_inputs(folder).names) - set(there))
+        if not approaches or name.approach in approaches
+        if not decades or name.decade in decades
+    ]
+
+
+def _draw_all(options: argparse.Namespace, progress: Progress) -> int:
     similarities = open_store(options.data, store=options.store)
     try:
         from engine.pictures import PIXELS, draw_distributions, draw_heat_map, save
@@ -50,9 +82,8 @@ def _draw_all(options: argparse.Namespace) -> int:
     there = similarities.names()
     chosen = select(there, options.approach, None)
     mapped = select(chosen, None, options.decade)
-    for name in sorted(set(list_inputs(folder).names) - set(there)):
-        if not options.approach or name.approach in options.approach:
-            print(f"{name}: nothing is computed yet; left out", file=sys.stderr)
+    for note in left_out(folder, there, options.approach):
+        progress.message(note)
     status = 0
     for approach, names in itertools.groupby(chosen, key=lambda name: name.approach):
         distributions = []
@@ -60,11 +91,12 @@ def _draw_all(options: argparse.Namespace) -> int:
             try:
                 distributions.append(measure(similarities.decade(approach, name.decade)))
             except EngineError as error:
-                status = _error(str(error))
+                progress.error(str(error))
+                status = 1
                 continue
             if distributions[-1].per_cent < 100:
                 part = f"{distributions[-1].per_cent} % of the pairs"
-                print(f"{name}: {part} are computed; those are drawn", file=sys.stderr)
+                progress.message(f"{name}: {part} are computed; those are drawn")
         if not distributions:
             continue
         figure = draw_distributions(approach, distributions)
@@ -90,36 +122,6 @@ def _draw_all(options: argparse.Namespace) -> int:
 def _written(paths: Iterable[Path]) -> None:
     for path in paths:
         print(printable(str(path), 300))
-
-
-def _error(text: str) -> int:
-    print(f"error: {text}", file=sys.stderr)
-    return 1
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = Parser(
-        prog="python -m engine.plot",
-        allow_abbrev=False,
-        description="Draw the similarities in a store: DATA/plots/*.png and *.svg.",
-    )
-    add = parser.add_argument
-    add(
-        "--data",
-        metavar="DIR",
-        default="data",
-        help="root of the data; pictures go into DIR/plots (default: %(default)s)",
-    )
-    add("--store", metavar="PATH_OR_URL", help="the zarr store (default: DIR/similarities.zarr)")
-    add("--approach", metavar="NAME", nargs="+", help="only these (default: all)")
-    add(
-        "--decade",
-        metavar="YEAR",
-        nargs="+",
-        type=lambda year: year.removesuffix("s"),
-        help="decades to draw a heat map of (default: the one with most pairs)",
-    )
-    return parser
 
 
 if __name__ == "__main__":

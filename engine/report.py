@@ -14,15 +14,16 @@ from typing import TYPE_CHECKING
 
 from engine.data_folder import DataFolder, DecadeName, select
 from engine.disk import size, write_whole
-from engine.errors import EngineError, reason, shown
-from engine.listing import check_root, list_inputs
-from engine.options import Parser
+from engine.errors import EngineError, shown
+from engine.listing import check_root
+from engine.options import store_parser
 from engine.page.titles import read_titles
+from engine.plot import guarded, left_out
+from engine.progress import Progress
 from engine.query.decade import Decade
 from engine.query.similarities import Similarities
 from engine.query.similarities import open as open_store
 from engine.store.location import masked
-from engine.terminal import TerminalProgress
 
 if TYPE_CHECKING:
     from engine.page.section import Section
@@ -30,22 +31,20 @@ if TYPE_CHECKING:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Parse the command line, write the page, and return the exit status."""
-    options = _parser().parse_args(arguments)
-    progress = TerminalProgress()
-    try:
-        return _write(options, progress)
-    except EngineError as error:
-        progress.error(str(error))
-    except OSError as error:
-        progress.error(reason(error, options.data))
-    except KeyboardInterrupt:
-        progress.close()
-        print("interrupted; no page was written", file=sys.stderr)
-        return 130
-    return 1
+    parser = store_parser(
+        "engine.report",
+        "Show the similarities in a store on one page: DATA/report.html.",
+        "the page goes into it",
+        "only these (default: all)",
+    )
+    text = "a JSON object, id → title, to show and search films by"
+    parser.add_argument("--titles", metavar="FILE", type=Path, help=text)
+    text = "where to write the page (default: DIR/report.html)"
+    parser.add_argument("--output", metavar="FILE", type=Path, help=text)
+    return guarded(_write, parser.parse_args(arguments), "no page was written")
 
 
-def _write(options: argparse.Namespace, progress: TerminalProgress) -> int:
+def _write(options: argparse.Namespace, progress: Progress) -> int:
     folder = DataFolder(Path(options.data))
     check_root(folder)
     output = options.output or folder.root / "report.html"
@@ -61,12 +60,7 @@ def _write(options: argparse.Namespace, progress: TerminalProgress) -> int:
         ) from None
     there = similarities.names()
     chosen = select(there, options.approach, options.decade)
-    notes = [
-        f"{name}: nothing is computed yet; left out"
-        for name in sorted(set(list_inputs(folder).names) - set(there))
-        if not options.approach or name.approach in options.approach
-        if not options.decade or name.decade in options.decade
-    ]
+    notes = left_out(folder, there, options.approach, options.decade)
     for note in notes:
         progress.message(note)
     sections, failures = _look_at(chosen, similarities, progress)
@@ -82,7 +76,7 @@ def _write(options: argparse.Namespace, progress: TerminalProgress) -> int:
 
 
 def _look_at(
-    names: Sequence[DecadeName], similarities: Similarities, progress: TerminalProgress
+    names: Sequence[DecadeName], similarities: Similarities, progress: Progress
 ) -> "tuple[list[Section], list[str]]":
     """Read the decades; one that is damaged does not stop the others, and is told of."""
     from engine.page.section import look
@@ -125,43 +119,6 @@ def _tell_of_titles(path: Path, titles: dict[str, str], films: set[str]) -> None
             "their ids",
             file=sys.stderr,
         )
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = Parser(
-        prog="python -m engine.report",
-        allow_abbrev=False,
-        description="Show the similarities in a store on one page: DATA/report.html.",
-    )
-    add = parser.add_argument
-    add(
-        "--data",
-        metavar="DIR",
-        default="data",
-        help="root of the data; the page goes into it (default: %(default)s)",
-    )
-    add("--store", metavar="PATH_OR_URL", help="the zarr store (default: DIR/similarities.zarr)")
-    add("--approach", metavar="NAME", nargs="+", help="only these (default: all)")
-    add(
-        "--decade",
-        metavar="YEAR",
-        nargs="+",
-        type=lambda year: year.removesuffix("s"),
-        help="only these (default: all)",
-    )
-    add(
-        "--titles",
-        metavar="FILE",
-        type=Path,
-        help="a JSON object, id → title, to show and search films by",
-    )
-    add(
-        "--output",
-        metavar="FILE",
-        type=Path,
-        help="where to write the page (default: DIR/report.html)",
-    )
-    return parser
 
 
 if __name__ == "__main__":

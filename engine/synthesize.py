@@ -92,7 +92,7 @@ def synthesize_vectors(
     if approach not in DIMENSIONS:
         raise ValueError(f"approach is {approach!r}, expected one of {', '.join(DIMENSIONS)}")
     # Squaring makes clusters of unequal size, as genres are.
-    first = (CLUSTERS * _squared(rng.random(n_films))).astype(np.intp)
+    first = (CLUSTERS * np.square(rng.random(n_films))).astype(np.intp)
     second = (CLUSTERS * rng.random(n_films)).astype(np.intp)
     share = 0.5 + 0.5 * rng.random((n_films, 1))
     weight = rng.random((n_films, 1))
@@ -101,8 +101,8 @@ def synthesize_vectors(
     vectors = rng.random((n_films, n_dimensions))
     if approach == "custom_genres":
         common += 0.1
-        centres = _squared(_squared(_squared(_squared(centres))))  # one or two genres stand out
-        pull, own = 0.5 + 48 * _squared(_squared(weight)), np.full_like(weight, 1.2)
+        centres = np.square(np.square(np.square(np.square(centres))))  # one or two genres stand out
+        pull, own = 0.5 + 48 * np.square(np.square(weight)), np.full_like(weight, 1.2)
     else:
         signs = np.where(common < 0.5, -1.0, 1.0)
         centres = _centred(centres)
@@ -113,12 +113,12 @@ def synthesize_vectors(
         mixture += (1 - share[films]) * centres[second[films]]
         mixture *= pull[films]
         if approach == "custom_genres":
-            block = common + mixture + own[films] * _squared(vectors[films])
+            block = common + mixture + own[films] * np.square(vectors[films])
         else:
             # Centred rows are orthogonal to the common part, all ones until signs are given: the
             # common part alone sets the level of the similarities, at any number of dimensions.
             block = signs * (1 + mixture + own[films] * _centred(vectors[films]))
-        vectors[films] = block / np.sqrt(_row_sums(_squared(block)))
+        vectors[films] = block / np.sqrt(_row_sums(np.square(block)))
     return vectors
 
 
@@ -259,10 +259,6 @@ def _at_least(lowest: int) -> Callable[[str], int]:
         return int(text)
 
     return integer
-
-
-def _squared(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    return values * values
 
 
 def _row_sums(rows: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -47,15 +47,12 @@ def as_text(parts: Sequence[Part], width: int = 80) -> str:
             alike = [row for table in tables if table.head == part.head for row in table.rows]
             widths = [max(map(len, column)) for column in zip(part.head, *alike, strict=True)]
             columns = _columns_that_fit(widths, part.dispensable, width)
-            lines = [_line(row, widths, columns, part.left) for row in _shown_rows(part)]
+            rows = [part.head, *part.rows] if part.headed else part.rows
+            lines = [_line(row, widths, columns, part.left) for row in rows]
             texts.append("\n".join([part.caption, *lines] if part.caption else lines))
         else:
             texts.append(part)
     return "\n\n".join(filter(None, texts))
-
-
-def _shown_rows(table: Table) -> list[Sequence[str]]:
-    return [table.head, *table.rows] if table.headed else list(table.rows)
 
 
 def _columns_that_fit(widths: Sequence[int], dispensable: Iterable[int], width: int) -> list[int]:
@@ -82,17 +79,14 @@ def terminal_width() -> int:
 def as_html(parts: Sequence[Part]) -> str:
     """Set the same for a notebook, with all columns; tables of one head below another are one."""
     texts = []
-    for head, group in groupby((part for part in parts if part), _head):
-        if head is None:
+    tables = groupby(filter(None, parts), lambda part: isinstance(part, Table) and part.head)
+    for head, group in tables:
+        if not head:
             texts += [f"<p>{html.escape(str(line))}</p>".replace("\n", "<br>\n") for line in group]
         else:
             rows = [row for table in group if isinstance(table, Table) for row in _html_rows(table)]
             texts.append("\n".join(["<table>", *rows, "</table>"]))
     return "\n".join(texts)
-
-
-def _head(part: Part) -> Sequence[str] | None:
-    return part.head if isinstance(part, Table) else None
 
 
 def _html_rows(table: Table) -> Iterator[str]:

@@ -343,6 +343,7 @@ NO_MESSAGES = {
     "summary.py": ["up to date", "of JSON", "worker s"],  # the same, and a head
     "synthesize.py": ["films of"],  # what it has written
     "tables.py": ["tr>", "style="],  # HTML
+    "values.py": ["LocalValues"],  # a type
 }
 """Texts that are no error and no message."""
 OF_PICTURES = (

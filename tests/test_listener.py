@@ -11,7 +11,7 @@ from conftest import Listener
 from reference import films, output_path, put
 
 import engine
-from engine.batch.listener import in_notebook, listener
+from engine.progress import in_notebook, listener
 from engine.terminal import TerminalProgress
 
 OFF = {"1": [1.0, 0.0], "2": [0.0, 2.0]}

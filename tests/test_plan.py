@@ -7,9 +7,10 @@ import pytest
 from reference import films, output_path, put, stamps
 
 import engine
-from engine.batch.plan import DecadeState, Settings, contradiction, look
-from engine.data_folder import DataFolder, DecadeName
-from engine.store.store import Store
+from engine.arguments import Arguments
+from engine.batch.plan import DecadeState, contradiction, look
+from engine.data_folder import DecadeName
+from engine.store.source import Source
 from engine.triangle.rule import Rule
 
 NAME = DecadeName("genres", "1990")
@@ -25,15 +26,10 @@ def root(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def store_of(root: Path) -> Store:
-    return Store(str(root / "similarities.zarr"))
-
-
 def state_of(
-    root: Path, settings: Settings | None = None, *, input_needed: bool = True
+    root: Path, asked: Arguments | None = None, *, input_needed: bool = True
 ) -> DecadeState:
-    folder, store = DataFolder(root), store_of(root)
-    (state,) = look(folder, store, [NAME], settings or Settings(), input_needed=input_needed)
+    (state,) = look(Source.at(root, None), [NAME], asked or Arguments(), input_needed=input_needed)
     return state
 
 
@@ -53,13 +49,13 @@ def test_finished_work_is_finished(root: Path) -> None:
 def test_to_look_changes_nothing(root: Path) -> None:
     before = stamps(root)
     state_of(root)
-    state_of(root, Settings("gemm", True, Rule(0.5)))
+    state_of(root, Arguments(kernel="gemm", normalize=True, rule=Rule(0.5)))
     assert stamps(root) == before
 
 
 def test_a_decade_that_was_never_read_is_to_be_read(tmp_path: Path) -> None:
     put(tmp_path, "genres", "1990", films(3))
-    store_of(tmp_path).create()
+    Source.at(tmp_path, None).store.create()
     state = state_of(tmp_path)
     assert (state.record, state.stale, state.error, state.n_pairs) == (None, "", "", 0)
 
@@ -102,52 +98,59 @@ def test_an_output_that_is_gone_cut_or_newer_does_not_count(root: Path) -> None:
 
 
 def test_an_output_of_other_pairs_does_not_count(root: Path) -> None:
-    state = state_of(root, Settings(rule=Rule(0.5)))
+    state = state_of(root, Arguments(rule=Rule(0.5)))
     assert state.computed
     assert not state.exported
 
 
 @pytest.mark.parametrize(
-    ("settings", "what"),
+    ("asked", "what"),
     [
-        (Settings("gemm"), "--kernel gemm contradicts the store, which has --kernel dot"),
-        (Settings("dot", True), "--normalize contradicts the store, which has no --normalize"),
+        (Arguments(kernel="gemm"), "--kernel gemm contradicts the store, which has --kernel dot"),
+        (
+            Arguments(kernel="dot", normalize=True),
+            "--normalize contradicts the store, which has no --normalize",
+        ),
     ],
 )
 def test_settings_that_contradict_what_is_computed_are_said_with_what_they_would_delete(
-    root: Path, settings: Settings, what: str
+    root: Path, asked: Arguments, what: str
 ) -> None:
-    state = state_of(root, settings)
+    state = state_of(root, asked)
     assert state.computed
     assert (state.kernel, state.normalize) == ("dot", False)
     error = contradiction([state])
     assert what in error
     assert f"add --restart to delete {N_PAIRS:,} computed pairs" in error
-    assert contradiction([state_of(root), state_of(root, Settings("dot", False))]) == ""
+    same = Arguments(kernel="dot", normalize=False)
+    assert contradiction([state_of(root), state_of(root, same)]) == ""
 
 
 def test_settings_that_nobody_asks_for_are_those_of_the_store(tmp_path: Path) -> None:
     put(tmp_path, "genres", "1990", films(5))
     engine.run(tmp_path, workers=1, kernel="gemm", normalize=True)
-    for settings in (Settings(), Settings("gemm"), Settings(None, True)):
-        state = state_of(tmp_path, settings)
+    for asked in (Arguments(), Arguments(kernel="gemm"), Arguments(normalize=True)):
+        state = state_of(tmp_path, asked)
         assert (state.kernel, state.normalize, state.conflict) == ("gemm", True, "")
         assert state.exported
-    for settings, what in [
-        (Settings("dot"), "--kernel dot contradicts the store, which has --kernel gemm"),
-        (Settings(None, False), "normalize=False contradicts the store, which has --normalize"),
+    for asked, what in [
+        (Arguments(kernel="dot"), "--kernel dot contradicts the store, which has --kernel gemm"),
+        (
+            Arguments(normalize=False),
+            "normalize=False contradicts the store, which has --normalize",
+        ),
     ]:
-        assert what in contradiction([state_of(tmp_path, settings)])
+        assert what in contradiction([state_of(tmp_path, asked)])
     put(tmp_path, "genres", "1990", films(5, seed=1))
     state = state_of(tmp_path)
     assert (state.kernel, state.normalize, state.obsolete) == ("gemm", True, True)
-    state = state_of(tmp_path, Settings("dot", False))
+    state = state_of(tmp_path, Arguments(kernel="dot", normalize=False))
     assert (state.kernel, state.normalize, state.conflict) == ("dot", False, "")
 
 
 def test_settings_that_contradict_a_decade_without_a_record_are_said(root: Path) -> None:
     (root / "similarities.zarr" / "genres" / "1990" / "zarr.json").write_text("{")
-    state = state_of(root, Settings("gemm"))
+    state = state_of(root, Arguments(kernel="gemm"))
     assert "--restart to delete what is computed" in contradiction([state])
     assert contradiction([state_of(root)]) == ""
 
@@ -223,5 +226,5 @@ def test_chunks_without_checksums_are_to_be_computed_again(root: Path) -> None:
 
 def test_the_states_come_in_the_order_of_the_names(root: Path) -> None:
     names = [DecadeName("genres", "2000"), NAME, DecadeName("genres", "2000")]
-    states = look(DataFolder(root), store_of(root), names, Settings())
+    states = look(Source.at(root, None), names, Arguments())
     assert [state.name for state in states] == names

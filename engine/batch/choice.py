@@ -46,21 +46,14 @@ def choose(
     if errors and not (known if approaches is None else usable):
         raise EngineError(errors[0])
     if not known:
-        raise EngineError(_nothing(folder, skipped))
+        todo = meant_root(folder) or (
+            f"they belong in {folder.embeddings}/APPROACH/plots_YEARs.json, or make some up: "
+            f"python -m engine.synthesize --data {folder.root} --scale 0.1"
+        )
+        nothing = f"{folder.embeddings}: no embeddings were found"
+        raise EngineError("; ".join(filter(None, [nothing, skipped, todo])))
     try:
         names = select(known, usable, decades)
     except EngineError as error:
         raise EngineError(f"{error}; {skipped}" if skipped else str(error)) from None
     return Choice(names, errors, unread)
-
-
-def _nothing(folder: DataFolder, skipped: str) -> str:
-    """Say that there are no embeddings, and what to do about it."""
-    sentence = f"{folder.embeddings}: no embeddings were found; "
-    if skipped:
-        sentence += f"{skipped}; "
-    return sentence + (
-        meant_root(folder)
-        or f"they belong in {folder.embeddings}/APPROACH/plots_YEARs.json, or make some up: "
-        f"python -m engine.synthesize --data {folder.root} --scale 0.1"
-    )

@@ -5,26 +5,15 @@ Exact where the input has been read, and an estimate from the beginning of the f
 
 from dataclasses import dataclass
 
+from engine.arguments import Arguments
 from engine.batch.cost import cpu_seconds
 from engine.batch.plan import DecadeState
 from engine.embeddings.reading import estimate
 from engine.store.store import Store
 from engine.triangle.blocks import CHUNK_CELLS, Grid
-from engine.triangle.rule import EVERY_PAIR, Rule
 
 BYTES_PER_PAIR = 40
 """Of JSON, with ids of up to eight digits."""
-
-
-@dataclass(frozen=True)
-class Steps:
-    """What a run is asked to do."""
-
-    compute: bool = True
-    export: bool = True
-    restart: bool = False
-    rule: Rule = EVERY_PAIR
-    """Which pairs are exported."""
 
 
 @dataclass(frozen=True)
@@ -46,10 +35,10 @@ class Forecast:
     """CPU time, roughly."""
 
 
-def forecast(state: DecadeState, store: Store, steps: Steps) -> Forecast:
-    """Say what a run of these steps would do with a decade."""
-    deleted = _stored_bytes(state, store) if steps.restart or state.obsolete else 0
-    record = None if steps.restart else state.record
+def forecast(state: DecadeState, store: Store, asked: Arguments) -> Forecast:
+    """Say what a run of these arguments would do with a decade."""
+    deleted = _stored_bytes(state, store) if asked.restart or state.obsolete else 0
+    record = None if asked.restart else state.record
     read_bytes = 0
     if record:
         grid, n_dimensions = record.grid, record.n_dimensions
@@ -65,21 +54,21 @@ def forecast(state: DecadeState, store: Store, steps: Steps) -> Forecast:
         # Where the record alone is damaged, more of it may count: that is known when it is read.
         stored, n_chunks = 0, grid.n_chunks
         vector_bytes = 8 * n_films * n_dimensions
-    to_compute = grid.n_pairs - stored if steps.compute else 0
-    exports = steps.export and not (record and state.exported)
-    to_export = steps.rule.most(grid.n_films) if exports else 0
+    to_compute = grid.n_pairs - stored if asked.compute else 0
+    exports = asked.export and not (record and state.exported)
+    to_export = asked.rule.most(grid.n_films) if exports else 0
     seconds = cpu_seconds(
         n_bytes=read_bytes,
         n_computed=to_compute,
         n_dimensions=n_dimensions,
-        n_selected=grid.n_pairs if exports and steps.rule.relative else 0,
+        n_selected=grid.n_pairs if exports and asked.rule.relative else 0,
         n_exported=to_export,
     )
     return Forecast(
         read_bytes=read_bytes,
         pairs_to_compute=to_compute,
         pairs_to_export=to_export,
-        store_bytes=8 * n_chunks * CHUNK_CELLS + vector_bytes if steps.compute else 0,
+        store_bytes=8 * n_chunks * CHUNK_CELLS + vector_bytes if asked.compute else 0,
         output_bytes=to_export * BYTES_PER_PAIR,
         deleted_bytes=deleted,
         seconds=seconds,

@@ -12,20 +12,19 @@ from itertools import chain
 
 import numpy as np
 
+from engine.arguments import Arguments
 from engine.batch import notices
 from engine.batch.cost import cpu_seconds, worth
-from engine.batch.forecast import Steps
-from engine.batch.plan import DecadeState, Settings, contradiction, look, not_computed, take
+from engine.batch.plan import DecadeState, contradiction, look, not_computed, take
 from engine.batch.preflight import check_output, foreseen
 from engine.batch.remaining import block_tasks, input_sizes, read_task, select_task, total_seconds
-from engine.batch.replaced import OutputsBefore
 from engine.batch.summary import DecadeSummary
-from engine.data_folder import DataFolder, DecadeName
+from engine.data_folder import DecadeName
 from engine.errors import EngineError, WorkersDiedError, reason
 from engine.legacy_json.finalize import finalize
 from engine.progress import Progress
-from engine.store.record import Record
-from engine.store.store import Store
+from engine.store.record import Export, Record
+from engine.store.source import Source
 from engine.triangle.selection import Selection
 from engine.work.pool import WorkerDiedError, Workers
 from engine.work.tasks import BlockTask, Result, SelectTask, performer
@@ -38,17 +37,15 @@ _MOST_REREADS = 2
 class Job:
     """A run at work."""
 
-    folder: DataFolder
-    store: Store
-    settings: Settings
-    compute: bool
-    export: bool
+    source: Source
+    asked: Arguments
     workers: Workers
     n_workers: int
     """As many as the run may use; fewer after each that died."""
     progress: Progress
     summaries: dict[DecadeName, DecadeSummary]
-    before: OutputsBefore
+    before: dict[DecadeName, tuple[Record, Export]]
+    """The outputs that were there before, with the records that knew them."""
     away: Callable[[Iterable[BlockTask]], Iterator[Result]] | None = None
     """Performs tasks on other machines, which see the store alone."""
     states: dict[DecadeName, DecadeState] = field(default_factory=dict)
@@ -86,44 +83,42 @@ class Job:
             self._go_on_after(death)
         return self.again
 
+    def __post_init__(self) -> None:
+        self.store = self.source.store
+
     @property
     def _selects(self) -> bool:
-        return self.export and self.settings.rule.relative
+        return self.asked.export and self.asked.rule.relative
 
     def _look(self) -> None:
         names = [name for name, summary in self.summaries.items() if not summary.error]
-        states = look(self.folder, self.store, names, self.settings, input_needed=self.compute)
+        states = look(self.source, names, self.asked, input_needed=self.asked.compute)
         if self.rounds == 0:
             if error := contradiction(states):
                 raise EngineError(error)
-            said = chain(
-                notices.settings_taken(states, self.settings),
-                notices.lost(states, self.store.location) if self.compute else (),
-            )
-            for sentence in said:
-                self.progress.message(sentence)
+            self._tell(notices.settings_taken(states, self.asked))
+            if self.asked.compute:
+                self._tell(notices.lost(states, self.store.location))
         self.states = {state.name: state for state in states}
         for state in states:
             self._judge(state)
         if self.rounds == 0:
-            steps = Steps(self.compute, self.export, rule=self.settings.rule)
-            for sentence in foreseen(list(self.states.values()), self.store, steps, self.before):
-                self.progress.message(sentence)
+            self._tell(foreseen(list(self.states.values()), self.source, self.asked, self.before))
 
     def _judge(self, state: DecadeState) -> None:
         name, summary = state.name, self.summaries[state.name]
         if state.error:
             self._fail(name, state.error)
-        elif not self.compute and not state.computed:
+        elif not self.asked.compute and not state.computed:
             self._fail(name, not_computed(state))
-        elif self.export and not state.exported:
+        elif self.asked.export and not state.exported:
             try:
                 check_output(state.output)
             except EngineError as error:
                 self._fail(name, str(error))
         if self.rounds == 0:
             summary.pairs_resumed = state.pairs_stored
-            summary.up_to_date = state.computed and (state.exported or not self.export)
+            summary.up_to_date = state.computed and (state.exported or not self.asked.export)
         if name not in self.states:
             return
         try:
@@ -136,20 +131,23 @@ class Job:
             self._fail(name, reason(error, self.store.location))
             return
         if state.record:
-            self._introduce(state, state.record)
+            self._introduce(state)
             # What a killed worker had finished, and could not tell.
             lost = state.pairs_stored - summary.pairs_resumed - summary.pairs_computed
             summary.pairs_computed += max(0, lost)
 
-    def _introduce(self, state: DecadeState, record: Record) -> None:
-        summary = self.summaries[state.name]
+    def _introduce(self, state: DecadeState) -> None:
+        summary, record = self.summaries[state.name], state.record
+        assert record is not None
         summary.n_films, summary.n_pairs = record.n_films, record.grid.n_pairs
         if summary.up_to_date or state.name in self.introduced:
             return
         self.introduced.add(state.name)
-        for sentence in chain(
-            notices.of_vectors(state.name, record), notices.another_machine(state, record)
-        ):
+        self._tell(notices.of_vectors(state.name, record))
+        self._tell(notices.another_machine(state, record))
+
+    def _tell(self, sentences: Iterable[str]) -> None:
+        for sentence in sentences:
             self.progress.message(sentence)
 
     def _fail(self, name: DecadeName, error: str, details: str = "") -> None:
@@ -181,16 +179,16 @@ class Job:
             except OSError as error:
                 self._fail(name, reason(error, self.store.location))
                 continue
-            assert state.record is not None
             self.states[name] = state
             summary = self.summaries[name]
             summary.pairs_resumed = max(0, state.pairs_stored - summary.pairs_computed)
-            self._introduce(state, state.record)
+            self._introduce(state)
 
     def _compute(self) -> None:
         """Compute what is missing, here or on other machines; exporting is for the next round."""
         decades = [
-            block_tasks(state, self.store, compute=self.compute) for state in self._largest_first()
+            block_tasks(state, self.store, compute=self.asked.compute)
+            for state in self._largest_first()
         ]
         self._announce_computing()
         if self.away:
@@ -205,7 +203,7 @@ class Job:
     def _select(self) -> None:
         """Find out which pairs are to be exported, where all of a decade are compared for it."""
         tasks = [
-            select_task(state, self.store, self.settings.rule, compute=self.compute)
+            select_task(state, self.store, self.asked.rule, compute=self.asked.compute)
             for state in self._largest_first()
             if self._selects and not state.exported
         ]
@@ -241,7 +239,7 @@ class Job:
             decades.append(found)
             self.outstanding[state.name] = len(found)
         tasks = [task for decade in decades for task in decade]
-        if tasks and self.compute:
+        if tasks and self.asked.compute:
             self._announce_computing()
         if any(task.output for task in tasks):
             exporting = [state for state in self.states.values() if not state.exported]
@@ -255,23 +253,23 @@ class Job:
 
     def _tasks(self, state: DecadeState) -> list[BlockTask]:
         """List what is to be done for a decade, and make its output ready for it."""
-        partial = state.partial(self.settings)
-        if self.export and not state.exported:
+        partial = state.partial(self.asked.rule)
+        if self.asked.export and not state.exported:
             if self._selects and state.name in self.changed:
                 self.changed.remove(state.name)
                 partial.discard()
             return block_tasks(
                 state,
                 self.store,
-                compute=self.compute,
+                compute=self.asked.compute,
                 output=partial,
                 placed=partial.prepare(),
-                selection=self.settings.rule.absolute or self.selections[state.name],
+                selection=self.asked.rule.absolute or self.selections[state.name],
             )
-        if self.export:
+        if self.asked.export:
             partial.discard()
             self.summaries[state.name].output_bytes = state.output.stat().st_size
-        return block_tasks(state, self.store, compute=self.compute)
+        return block_tasks(state, self.store, compute=self.asked.compute)
 
     def _account(self, result: Result) -> None:
         task, name = result.task, result.task.name
@@ -287,7 +285,7 @@ class Job:
             self.changed.add(name)
         if result.damaged:
             self.progress.message(notices.computed_again(name, result.damaged, self.store.location))
-        if result.reread and self.compute and self.rereads.get(name, 0) < _MOST_REREADS:
+        if result.reread and self.asked.compute and self.rereads.get(name, 0) < _MOST_REREADS:
             if name in self.states:
                 self.rereads[name] = self.rereads.get(name, 0) + 1
                 self.states.pop(name)
@@ -315,17 +313,19 @@ class Job:
 
     def _say_decade(self, name: DecadeName) -> None:
         """Tell the listener at which decade the work is."""
-        finished = sum(summary.is_finished(self.export) for summary in self.summaries.values())
+        finished = sum(
+            summary.is_finished(self.asked.export) for summary in self.summaries.values()
+        )
         self.progress.decade(str(name), finished, len(self.summaries))
 
     def _finish(self, name: DecadeName) -> None:
         """Give the finished output its name, after the record says what it will be."""
         state = self.states[name]
-        if not self.export or state.exported or state.record is None:
+        if not self.asked.export or state.exported or state.record is None:
             return
-        partial = state.partial(self.settings)
+        partial = state.partial(self.asked.rule)
         try:
-            record = finalize(partial, self.store, name, state.record, self.settings.rule)
+            record = finalize(partial, self.store, name, state.record, self.asked.rule)
         except OSError as error:
             self._fail(name, reason(error, state.output))
             return
@@ -335,7 +335,7 @@ class Job:
         self.summaries[name].output_bytes = record.export.size
         if state.n_pairs and not record.export.n_pairs:
             highest = self.highest.get(name, math.nan)
-            self.progress.message(notices.nothing_kept(state, self.settings.rule, highest))
+            self.progress.message(notices.nothing_kept(state, self.asked.rule, highest))
 
     def _go_on_after(self, death: WorkerDiedError) -> None:
         self.deaths += 1

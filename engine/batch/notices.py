@@ -1,9 +1,10 @@
 """What is worth knowing of the decades of a run and stops nothing, a sentence each."""
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 
-from engine.batch.plan import DecadeState, Settings
+from engine.arguments import Arguments
+from engine.batch.plan import DecadeState, some
 from engine.data_folder import DecadeName
 from engine.store.record import Record
 from engine.tables import count
@@ -13,7 +14,7 @@ from engine.triangle.rule import Rule
 from engine.work.tasks import NORM_TOLERANCE
 
 
-def settings_taken(states: Iterable[DecadeState], asked: Settings) -> Iterator[str]:
+def settings_taken(states: Iterable[DecadeState], asked: Arguments) -> Iterator[str]:
     """Say which settings are taken from the store though nobody asked for them."""
     taken: dict[str, list[DecadeState]] = {}
     for state in states:
@@ -25,7 +26,7 @@ def settings_taken(states: Iterable[DecadeState], asked: Settings) -> Iterator[s
         if options:
             taken.setdefault(" ".join(options), []).append(state)
     for words, those in taken.items():
-        yield f"{_names(those)}: with {words}, as the store has it"
+        yield f"{some(those)}: with {words}, as the store has it"
 
 
 def lost(states: Iterable[DecadeState], store: str) -> Iterator[str]:
@@ -85,9 +86,3 @@ def nothing_kept(state: DecadeState, rule: Rule, highest: float) -> str:
     """Say that an output has no pair, and how similar the most similar films are."""
     most = "no similarity is a number" if math.isnan(highest) else f"the highest is {highest!r}"
     return f"{state.name}: {rule.option} keeps none of {count(state.n_pairs, 'pair')}; {most}"
-
-
-def _names(states: Sequence[DecadeState]) -> str:
-    """Name the first of some decades, and say how many more there are."""
-    more = f" and {len(states) - 1} more" if len(states) > 1 else ""
-    return f"{states[0].name}{more}"

@@ -5,33 +5,23 @@ is to resuming: look, and do what is missing.
 """
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from engine.data_folder import DataFolder, DecadeName
+from engine.arguments import Arguments
+from engine.data_folder import DecadeName
 from engine.embeddings.reading import fingerprint, is_there
 from engine.errors import DamagedError, InputError, OldFormatError, StoreError, reason
 from engine.legacy_json import finalize
 from engine.legacy_json.output import PartialOutput
 from engine.store.record import Record
+from engine.store.source import Source
 from engine.store.store import Store
 from engine.triangle.blocks import RowBlock
 from engine.triangle.kernel import KernelName
-from engine.triangle.rule import EVERY_PAIR, Rule
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What a run is asked to make of its inputs, as far as it changes what comes out."""
-
-    kernel: KernelName | None = None
-    """None: what the store has; ``"dot"`` for what is new."""
-    normalize: bool | None = None
-    """None: what the store has; False for what is new."""
-    rule: Rule = EVERY_PAIR
-    """Which pairs are exported."""
+from engine.triangle.rule import Rule
 
 
 @dataclass(frozen=True)
@@ -49,7 +39,7 @@ class DecadeState:
     chunks: frozenset[tuple[int, int]] = frozenset()
     """The chunks of similarities that are proven to be stored."""
     exported: bool = False
-    """The output is there, unchanged, and made from this record with these settings."""
+    """The output is there, unchanged, and made from this record by the rule that is asked for."""
     obsolete: bool = False
     """What the store holds of it is to be deleted, as none of it counts any more."""
     damaged_metadata: tuple[str, ...] = ()
@@ -98,12 +88,12 @@ class DecadeState:
         """All row-blocks, the longest first."""
         return self.record.grid.row_blocks() if self.record else ()
 
-    def partial(self, settings: Settings) -> PartialOutput:
-        """The unfinished output of the decade as the settings make it."""
+    def partial(self, rule: Rule) -> PartialOutput:
+        """The unfinished output of the decade as a rule makes it."""
         assert self.record is not None
         return PartialOutput(
             self.output,
-            self.record.output_identity(settings.rule),
+            self.record.output_identity(rule),
             self.record.grid.n_row_blocks,
         )
 
@@ -117,22 +107,18 @@ class DecadeState:
         """
         stored = store.open(self.name, record)
         chunks = stored.chunks()
-        missing = tuple(
-            row
-            for row in range(record.grid.n_row_blocks)
-            if any((row, chunk.column) not in chunks for chunk in record.grid.chunks(row))
-        )
+        # In order, and each row-block once.
+        missing = dict.fromkeys(c.row for c in stored.expected() if (c.row, c.column) not in chunks)
         damaged = len(stored.damaged_checksums()) if missing else 0
         return replace(
-            self, record=record, chunks=chunks, missing=missing, damaged_checksums=damaged
+            self, record=record, chunks=chunks, missing=tuple(missing), damaged_checksums=damaged
         )
 
 
 def look(
-    folder: DataFolder,
-    store: Store,
+    source: Source,
     names: Iterable[DecadeName],
-    settings: Settings,
+    asked: Arguments,
     *,
     input_needed: bool = True,
 ) -> list[DecadeState]:
@@ -140,13 +126,11 @@ def look(
 
     Parameters
     ----------
-    folder
-        Where inputs and outputs lie.
-    store
-        An existing store.
+    source
+        Where inputs and outputs lie, and an existing store.
     names
         The decades to look at.
-    settings
+    asked
         What the decades should be made with.
     input_needed
         Whether a missing input is an error; without, the store is believed.
@@ -158,20 +142,17 @@ def look(
     """
     # Hashing leaves Python's lock alone, so threads do it side by side.
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as threads:
-        return list(
-            threads.map(lambda name: _look(folder, store, name, settings, input_needed), names)
-        )
+        return list(threads.map(lambda name: _look(source, name, asked, input_needed), names))
 
 
-def _look(
-    folder: DataFolder, store: Store, name: DecadeName, settings: Settings, input_needed: bool
-) -> DecadeState:
+def _look(source: Source, name: DecadeName, asked: Arguments, input_needed: bool) -> DecadeState:
+    folder, store = source.folder, source.store
     state = DecadeState(
         name,
         folder.input(name),
         folder.output(name),
-        settings.kernel or "dot",
-        bool(settings.normalize),
+        asked.kernel or "dot",
+        bool(asked.normalize),
     )
     try:
         there = is_there(state.input)
@@ -184,10 +165,12 @@ def _look(
             f"forget it with --restart --approach {name.approach} --decade {name.decade}",
         )
     try:
-        record = None
         try:
-            record = _proven_record(store, name)
+            record = store.record(name)
+            if record is not None:
+                _ = store.open(name, record).ids  # They prove its number of films.
         except DamagedError as error:
+            record = None
             state = replace(
                 state,
                 stale=f"{store.location}: {name}: {error}",
@@ -197,16 +180,10 @@ def _look(
             return replace(state, obsolete=True)  # Reading the input tells its fingerprint, too.
         found = fingerprint(state.input) if there else record.input_sha256 if record else ""
         if record is None:
-            return _unread(state, store, settings, found)
+            return _unread(state, store, asked, found)
         if found != record.input_sha256:
-            return replace(
-                state,
-                kernel=settings.kernel or record.kernel,
-                normalize=record.normalize if settings.normalize is None else settings.normalize,
-                obsolete=True,
-                stale=f"{state.input}: has changed since it was read",
-            )
-        return _read(state, store, settings, record, proof=input_needed)
+            return _anew(state, asked, record, f"{state.input}: has changed since it was read")
+        return _read(state, store, asked, record, proof=input_needed)
     except (InputError, StoreError) as error:
         return replace(state, error=str(error))
     except OSError as error:
@@ -238,45 +215,30 @@ def take(state: DecadeState, record: Record, store: Store) -> DecadeState:
     return replace(found, record=record)
 
 
-def _proven_record(store: Store, name: DecadeName) -> Record | None:
-    """Read the record of a decade, and the ids, by which its number of films is proven."""
-    record = store.record(name)
-    if record is not None:
-        _ = store.open(name, record).ids
-    return record
-
-
-def _unread(state: DecadeState, store: Store, settings: Settings, input_sha256: str) -> DecadeState:
+def _unread(state: DecadeState, store: Store, asked: Arguments, input_sha256: str) -> DecadeState:
     """Judge a decade without a record; what was computed may count when its input is read again."""
     known = store.recognize(state.name, input_sha256)
     if known is None:
         return replace(state, obsolete=True)
     kernel, normalize = known
     return replace(
-        state, kernel=kernel, normalize=normalize, conflict=_conflict(settings, kernel, normalize)
+        state, kernel=kernel, normalize=normalize, conflict=_conflict(asked, kernel, normalize)
     )
 
 
 def _read(
-    state: DecadeState, store: Store, settings: Settings, record: Record, *, proof: bool
+    state: DecadeState, store: Store, asked: Arguments, record: Record, *, proof: bool
 ) -> DecadeState:
     """Judge a decade that was read, from the very input that is there now."""
-    conflict = _conflict(settings, record.kernel, record.normalize)
-    state = replace(state, kernel=record.kernel, normalize=record.normalize, conflict=conflict)
-    judged = state.with_record(record, store)
+    conflict = _conflict(asked, record.kernel, record.normalize)
+    kept = replace(state, kernel=record.kernel, normalize=record.normalize, conflict=conflict)
+    judged = kept.with_record(record, store)
     if conflict and not judged.chunks:  # Nothing is lost.
-        return replace(
-            state,
-            kernel=settings.kernel or record.kernel,
-            normalize=record.normalize if settings.normalize is None else settings.normalize,
-            conflict="",
-            obsolete=True,
-            stale=f"{state.name}: was read for other settings",
-        )
+        return _anew(state, asked, record, f"{state.name}: was read for other settings")
     judged = replace(
         judged,
         exported=record.export is not None
-        and record.export.rule == settings.rule
+        and record.export.rule == asked.rule
         and finalize.is_there(state.output, record.export),
         damaged_metadata=tuple(store.damaged_metadata(record)),
     )
@@ -284,17 +246,28 @@ def _read(
         try:
             store.open(state.name, record).check_vectors()
         except DamagedError as error:
-            return replace(state, stale=f"{store.location}: {state.name}: {error}")
+            return replace(kept, stale=f"{store.location}: {state.name}: {error}")
     return judged
 
 
-def _conflict(settings: Settings, kernel: KernelName, normalize: bool) -> str:
-    if settings.kernel not in (None, kernel):
-        return f"--kernel {settings.kernel} contradicts the store, which has --kernel {kernel}"
-    if settings.normalize not in (None, normalize):
+def _anew(state: DecadeState, asked: Arguments, record: Record, why: str) -> DecadeState:
+    """Judge a decade of which nothing counts but the settings that nobody contradicts."""
+    return replace(
+        state,
+        kernel=asked.kernel or record.kernel,
+        normalize=record.normalize if asked.normalize is None else asked.normalize,
+        obsolete=True,
+        stale=why,
+    )
+
+
+def _conflict(asked: Arguments, kernel: KernelName, normalize: bool) -> str:
+    if asked.kernel not in (None, kernel):
+        return f"--kernel {asked.kernel} contradicts the store, which has --kernel {kernel}"
+    if asked.normalize not in (None, normalize):
         return (
             "--normalize contradicts the store, which has no --normalize"
-            if settings.normalize
+            if asked.normalize
             else "normalize=False contradicts the store, which has --normalize"
         )
     return ""
@@ -309,13 +282,18 @@ def contradiction(states: Iterable[DecadeState]) -> str:
     if not against:
         return ""
     pairs = sum(state.pairs_stored for state in against)
-    decades = str(against[0].name) + (f" and {len(against) - 1} more" if len(against) > 1 else "")
     # Without a record it is known that there are pairs, not how many.
     deleted = f"{pairs:,} computed pairs" if pairs else "what is computed"
     return (
-        f"{against[0].conflict} for {decades}: leave the option out to keep that, or add --restart "
-        f"to delete {deleted} and compute anew"
+        f"{against[0].conflict} for {some(against)}: leave the option out to keep that, or add "
+        f"--restart to delete {deleted} and compute anew"
     )
+
+
+def some(states: Sequence[DecadeState]) -> str:
+    """Name the first of some decades, and say how many more there are."""
+    more = f" and {len(states) - 1} more" if len(states) > 1 else ""
+    return f"{states[0].name}{more}"
 
 
 def not_computed(state: DecadeState) -> str:

@@ -1,14 +1,18 @@
 """What can be known before the work starts: where it could not end."""
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from engine.batch.forecast import Forecast, Steps, forecast
+from engine.arguments import Arguments
+from engine.batch.forecast import Forecast, forecast
 from engine.batch.plan import DecadeState
-from engine.batch.replaced import OutputsBefore
+from engine.batch.replaced import replaced
+from engine.data_folder import DecadeName
 from engine.disk import nearest, short_of_room
 from engine.errors import EngineError
+from engine.store.record import Export, Record
+from engine.store.source import Source
 from engine.store.store import Store
 
 
@@ -59,14 +63,18 @@ def check_store(store: Store) -> None:
 
 
 def foreseen(
-    states: Sequence[DecadeState], store: Store, steps: Steps, before: OutputsBefore
+    states: Sequence[DecadeState],
+    source: Source,
+    asked: Arguments,
+    before: Mapping[DecadeName, tuple[Record, Export]],
 ) -> Iterator[str]:
-    """Say what is worth knowing of the outputs that a run of these steps would write."""
-    coming = [(state.output, forecast(state, store, steps)) for state in states]
-    if short := short_of_space(store, coming):
+    """Say what is worth knowing of the outputs that a run of these arguments would write."""
+    coming = [(state.output, forecast(state, source.store, asked)) for state in states]
+    if short := short_of_space(source.store, coming):
         yield short
-    if steps.export:
-        yield from before.replaced([state.name for state in states if not state.exported])
+    if asked.export:
+        names = [state.name for state in states if not state.exported]
+        yield from replaced(before, names, source, asked)
 
 
 def short_of_space(store: Store, coming: Iterable[tuple[Path, Forecast]]) -> str:

@@ -4,22 +4,20 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from engine.arguments import Count, Names, Number, Years, read_arguments
 from engine.batch.choice import choose
 from engine.batch.job import Job
-from engine.batch.listener import listener
-from engine.batch.plan import Settings
 from engine.batch.preflight import check_output, check_store
-from engine.batch.replaced import OutputsBefore
+from engine.batch.replaced import exported_before
 from engine.batch.summary import DecadeSummary, Summary
 from engine.data_folder import DataFolder, DecadeName
 from engine.embeddings.reading import is_there
 from engine.errors import EngineError, InputError
 from engine.listing import not_read
-from engine.progress import Progress
+from engine.progress import Progress, listener
 from engine.store.lock import locked
 from engine.store.source import Source
 from engine.store.store import Store
@@ -126,7 +124,6 @@ def run(
         restart=restart,
         wait_for_workers=wait_for_workers,
     )
-    settings = Settings(asked.kernel, asked.normalize, asked.rule)
     begin = time.perf_counter()
     source = Source.at(data, store)
     if dask and source.store.path:  # Its workers are elsewhere.
@@ -157,19 +154,16 @@ def run(
         for error in choice.errors:
             progress.error(error)
         names = choice.names
-        before = OutputsBefore.of(source, asked, names)
+        before = exported_before(source, names)
         if restart:
-            names = _forget(folder, target, names, progress)
+            names = _forget(source, names, progress)
         with (
             Workers(progress.message) as processes,
             _cluster(dask if compute else None, asked.wait_for_workers, target, progress) as away,
         ):
             job = Job(
-                folder,
-                target,
-                settings,
-                compute,
-                export,
+                source,
+                replace(asked, restart=False),  # What was to be forgotten is gone by now.
                 processes,
                 min(asked.workers or usable, usable),
                 progress,
@@ -210,14 +204,12 @@ def _cluster(
         yield cluster.perform_all
 
 
-def _forget(
-    folder: DataFolder, store: Store, names: Iterable[DecadeName], progress: Progress
-) -> list[DecadeName]:
+def _forget(source: Source, names: Iterable[DecadeName], progress: Progress) -> list[DecadeName]:
     kept = []
     for name in names:
-        store.forget(name)
+        source.store.forget(name)
         try:
-            there = is_there(folder.input(name))
+            there = is_there(source.folder.input(name))
         except InputError:
             there = True  # Reading it will say what is the matter.
         if there:

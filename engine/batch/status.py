@@ -4,13 +4,13 @@ import os
 from dataclasses import asdict
 from datetime import UTC, datetime
 
-from engine.arguments import Count, Names, Number, Years, read_arguments
+from engine.arguments import Arguments, Count, Names, Number, Years, read_arguments
 from engine.batch.choice import choose
 from engine.batch.cost import wall_seconds, worth
-from engine.batch.forecast import Forecast, Steps, forecast
-from engine.batch.plan import DecadeState, Settings, contradiction, look, not_computed
+from engine.batch.forecast import Forecast, forecast
+from engine.batch.plan import DecadeState, contradiction, look, not_computed
 from engine.batch.preflight import short_of_space
-from engine.batch.replaced import OutputsBefore
+from engine.batch.replaced import exported_before, replaced
 from engine.batch.standing import DecadeStatus, Status
 from engine.store.lock import holder
 from engine.store.source import Source
@@ -72,24 +72,22 @@ def status(
         export=export,
         restart=restart,
     )
-    steps = Steps(compute, export, restart, asked.rule)
-    settings = Settings(asked.kernel, asked.normalize, asked.rule)
     source = Source.at(data, store)
     folder, target = source.folder, source.store
     there = target.exists()
     choice = choose(folder, target, asked.approaches, asked.decades, there)
     if there:
-        states = look(folder, target, choice.names, settings)
+        states = look(source, choice.names, asked)
     else:
         states = [
             DecadeState(name, folder.input(name), folder.output(name)) for name in choice.names
         ]
-    found = [_status(state, settings, target, steps) for state in states]
+    found = [_status(state, target, asked) for state in states]
     usable = min(asked.workers or cpus(), cpus())
     seconds = sum(decade.forecast.seconds for decade in found)
     used = worth(usable, seconds)
-    before = OutputsBefore.of(source, asked, choice.names if there else ())
-    replaced = [decade.name for decade in found if decade.next in ("read", "compute", "export")]
+    before = exported_before(source, choice.names if there else ())
+    written = [decade.name for decade in found if decade.next in ("read", "compute", "export")]
     return Status(
         target.location,
         holder(target),
@@ -100,20 +98,20 @@ def status(
         warning=short_of_space(target, [(decade.output, decade.forecast) for decade in found]),
         seconds=wall_seconds(seconds, used),
         workers=used,
-        replaced=list(before.replaced(replaced)) if export else [],
+        replaced=list(replaced(before, written, source, asked)) if export else [],
         **asdict(asked.rule),
     )
 
 
-def _status(state: DecadeState, settings: Settings, store: Store, steps: Steps) -> DecadeStatus:
+def _status(state: DecadeState, store: Store, asked: Arguments) -> DecadeStatus:
     record = state.record
-    following = _next(state, steps)
+    following = _next(state, asked)
     export = record.export if record and state.exported else None
     exported = 0
     if record and state.exported:
         exported = state.n_pairs
     elif record:
-        placed = state.partial(settings).placed()
+        placed = state.partial(asked.rule).placed()
         exported = sum(block.n_pairs for block in state.row_blocks() if placed[block.index])
         # A run at work has come further since its chunks were listed.
         exported = min(exported, state.pairs_stored)
@@ -133,9 +131,9 @@ def _status(state: DecadeState, settings: Settings, store: Store, steps: Steps) 
         output_written=_iso(export.mtime_ns) if export else None,
         output_pairs=export.n_pairs if export else None,
         next=following,
-        reason=_reason(state, steps, following),
-        conflict=bool(state.conflict) and not steps.restart,
-        forecast=Forecast() if following == "fail" else forecast(state, store, steps),
+        reason=_reason(state, asked, following),
+        conflict=bool(state.conflict) and not asked.restart,
+        forecast=Forecast() if following == "fail" else forecast(state, store, asked),
         **asdict(_rule(state)),
     )
 
@@ -146,26 +144,26 @@ def _rule(state: DecadeState) -> Rule:
     return EVERY_PAIR
 
 
-def _next(state: DecadeState, steps: Steps) -> str:
-    if steps.restart and not state.input.exists():
+def _next(state: DecadeState, asked: Arguments) -> str:
+    if asked.restart and not state.input.exists():
         return "delete"
-    if state.error or (state.conflict and not steps.restart):
+    if state.error or (state.conflict and not asked.restart):
         return "fail"
-    if steps.restart:
+    if asked.restart:
         return "read"
-    if not steps.compute and not state.computed:
+    if not asked.compute and not state.computed:
         return "fail"
     if state.record is None:
         return "read"
     if not state.computed:
         return "compute"
-    return "nothing" if state.exported or not steps.export else "export"
+    return "nothing" if state.exported or not asked.export else "export"
 
 
-def _reason(state: DecadeState, steps: Steps, following: str) -> str:
+def _reason(state: DecadeState, asked: Arguments, following: str) -> str:
     if following == "fail":
         return state.error or contradiction([state]) or not_computed(state)
-    return "" if steps.restart else state.stale
+    return "" if asked.restart else state.stale
 
 
 def _iso(mtime_ns: int) -> str:

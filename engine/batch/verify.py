@@ -6,7 +6,7 @@ work, a decade that it has not finished is left out: what it lacks is no fault.
 """
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -15,8 +15,7 @@ import google_crc32c
 from engine.arguments import Count, Names, Years, read_arguments
 from engine.batch.choice import choose
 from engine.batch.cost import cpu_seconds, worth
-from engine.batch.listener import listener
-from engine.data_folder import DataFolder, DecadeName
+from engine.data_folder import DecadeName
 from engine.embeddings.reading import fingerprint
 from engine.errors import (
     DamagedError,
@@ -29,7 +28,7 @@ from engine.errors import (
 from engine.legacy_json import finalize
 from engine.legacy_json.output import checksum
 from engine.listing import check_root, meant_root
-from engine.progress import Progress
+from engine.progress import Progress, listener
 from engine.store.lock import holder
 from engine.store.record import Record
 from engine.store.source import Source
@@ -76,12 +75,12 @@ def examiner() -> Callable[[VerifyTask], Verified]:
     return lambda task: examine(task, opened)
 
 
-def examine(task: VerifyTask, opened: Opened | None = None) -> Verified:
+def examine(task: VerifyTask, opened: Opened) -> Verified:
     """Read a row-block from the store and make its text; what is wrong is part of the result."""
     place = f"{task.store}: {task.name}"
     try:
         with one_blas_thread():
-            films = (opened or Opened()).films(task.store, task.name, task.identity)
+            films = opened.films(task.store, task.name, task.identity)
             found = cells(films.stored, task.row_block, fresh=False, compute=False)
             problems = tuple(f"{place}: {what}" for what in found.lacking)
             if problems:
@@ -160,22 +159,23 @@ def verify(
         progress.message(
             f"{target.location}: {who} is at work on it; only what is finished is judged"
         )
-    found = {name: _begun(folder, target, name) for name in choice.names}
+    found = {name: _begun(source, name) for name in choice.names}
     problems: list[str] = []
+
+    def blame(found: Iterable[str]) -> None:
+        for problem in found:
+            problems.append(problem)
+            progress.error(problem)
 
     def conclude(decade: _Decade) -> None:
         output = folder.output(decade.name)
         _judge_output(decade, output)
         if _at_work(decade, target, output, who):
             progress.message(f"{decade.name}: is not finished; left out")
-            return
-        for problem in decade.problems:
-            problems.append(problem)
-            progress.error(problem)
+        else:
+            blame(decade.problems)
 
-    for error in [*choice.errors, *target.damaged_root()]:
-        problems.append(error)
-        progress.error(error)
+    blame([*choice.errors, *target.damaged_root()])
     for decade in found.values():
         if not decade.tasks:
             conclude(decade)
@@ -210,47 +210,41 @@ def _read(store: Store, name: DecadeName) -> Record | str | None:
         return str(error)
 
 
-def _begun(folder: DataFolder, store: Store, name: DecadeName) -> _Decade:
+def _begun(source: Source, name: DecadeName) -> _Decade:
     """Judge what does not take a look at every chunk."""
+    folder, store = source.folder, source.store
     place = f"{store.location}: {name}"
-    decade = _Decade(name, _read(store, name))
-    if decade.record is None:
-        decade.problems.append(f"{place}: is not in the store")
-        decade.lacks = True
-        return decade
-    if not isinstance(decade.record, Record):
-        decade.problems.append(f"{place}: {decade.record}")
+    record = _read(store, name)
+    decade = _Decade(name, record)
+    if not isinstance(record, Record):
+        decade.problems.append(f"{place}: {record or 'is not in the store'}")
+        decade.lacks = record is None
         return decade
     try:
-        if fingerprint(folder.input(name)) != decade.record.input_sha256:
+        if fingerprint(folder.input(name)) != record.input_sha256:
             decade.lacks = True
             decade.problems.append(f"{folder.input(name)}: has changed since it was read")
     except InputError as error:
         decade.problems.append(str(error))
     decade.problems += [
-        f"{place}: the metadata of {part} are damaged"
-        for part in store.damaged_metadata(decade.record)
+        f"{place}: the metadata of {part} are damaged" for part in store.damaged_metadata(record)
     ]
     try:
-        stored = store.open(name, decade.record)
+        stored = store.open(name, record)
         _ = stored.ids
         stored.check_vectors()
     except DamagedError as error:
         decade.problems.append(f"{place}: {error}")
         return decade
-    _give_tasks(decade, store, decade.record)
-    return decade
-
-
-def _give_tasks(decade: _Decade, store: Store, record: Record) -> None:
     rule = record.export.rule if record.export else EVERY_PAIR
-    place, identity = (store.location, decade.name), record.identity
+    stored_as = (store.location, name, record.identity)
     if rule.relative:
-        decade.select = SelectTask(*place, identity, record.grid.n_pairs, False, rule)
+        decade.select = SelectTask(*stored_as, record.grid.n_pairs, False, rule)
     decade.tasks = [
-        VerifyTask(*place, identity, block.index, block.n_pairs, rule.absolute)
+        VerifyTask(*stored_as, block.index, block.n_pairs, rule.absolute)
         for block in record.grid.row_blocks()
     ]
+    return decade
 
 
 def _select(

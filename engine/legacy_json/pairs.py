@@ -8,7 +8,7 @@ ids, in the second. In Python, the first step formats the numbers of each row.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, compress
-from typing import Protocol, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,21 +29,6 @@ Piece: TypeAlias = bytes | NDArray[np.uint8]
 """Bytes of a text."""
 
 
-class BlockText(Protocol):
-    """The text of the pairs of a row-block."""
-
-    @property
-    def length(self) -> int:
-        """Bytes of it."""
-
-    @property
-    def n_pairs(self) -> int:
-        """Pairs in it."""
-
-    def pieces(self) -> Iterator[Piece]:
-        """Write it, piece by piece."""
-
-
 class FilmTexts:
     """The ids of the films of a decade as the pieces of text that they are in each pair."""
 
@@ -55,7 +40,7 @@ class FilmTexts:
 
     def block(
         self, film: int, values: NDArray[np.float64], min_similarity: float | None
-    ) -> BlockText:
+    ) -> "BlockText":
         """Prepare the text of a row-block.
 
         Parameters
@@ -137,6 +122,10 @@ class PythonText:
             if row.kept is not None:
                 suffixes = list(compress(suffixes, row.kept))
             yield row_text(pair_prefix(self._films.ids[row.film]), suffixes, row.numbers)
+
+
+BlockText: TypeAlias = NativeText | PythonText
+"""The text of the pairs of a row-block: its `length` in bytes, `n_pairs`, and its `pieces`."""
 
 
 def _rows(

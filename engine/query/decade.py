@@ -187,18 +187,15 @@ class Decade(WholeDecade):
         return [(ids[j], float(row[j])) for j in order]
 
     def _position(self, film: FilmId) -> int:
-        found = self._positions.get(_text(film))
-        if found is None:
-            raise self._unknown(_text(film))
-        return found
-
-    def _unknown(self, film: str) -> NotFoundError:
+        text = _text(film)
+        if text in self._positions:
+            return self._positions[text]
         hint = ""
-        if decades := self._source.decades_with(film, self.name.approach):
+        if decades := self._source.decades_with(text, self.name.approach):
             hint = f"; it is in the {' and the '.join(decades)}"
-        elif close := difflib.get_close_matches(film, self._stored.ids, cutoff=0.8):
+        elif close := difflib.get_close_matches(text, self._stored.ids, cutoff=0.8):
             hint = f"; did you mean {' or '.join(map(shown, close))}?"
-        return NotFoundError(f"{self.name}: there is no film '{shown(film)}'{hint}")
+        raise NotFoundError(f"{self.name}: there is no film '{shown(text)}'{hint}")
 
     def _chunks_of_row(self, i: int) -> list[Chunk]:
         row, column = i // self._grid.height, i // self._grid.width
@@ -212,10 +209,7 @@ def _open_again(data: str, store: str, name: DecadeName, identity: str) -> Decad
     record = source.record(name)
     if record is None or record.identity != identity:
         raise source.changed(name, record)
-    try:
-        return Decade(source, source.store.open(name, record))
-    except DamagedError as error:
-        raise source.damaged(name, str(error)) from None
+    return Decade(source, source.store.open(name, record))
 
 
 def _text(film: object) -> str:

@@ -10,17 +10,11 @@ from typing import NoReturn, TypeVar, cast, overload
 from engine.arguments import Year, year
 from engine.arguments import approach as approach_name
 from engine.data_folder import DecadeName, can_be_decade
-from engine.errors import (
-    DamagedError,
-    NotComputedError,
-    NotFoundError,
-    StoreError,
-    shown,
-)
+from engine.errors import NotComputedError, NotFoundError, StoreError, shown
 from engine.listing import list_inputs
 from engine.query.decade import HEAD, Decade
 from engine.store.source import Source, open_source
-from engine.tables import Table, as_html, as_text
+from engine.tables import Table, as_html, as_text, count
 
 _T = TypeVar("_T")
 
@@ -123,9 +117,7 @@ class Similarities(Mapping[tuple[str, Year], Decade]):
         return sum(1 for _ in self)
 
     def __repr__(self) -> str:
-        n = len(self)
-        noun = "decade" if n == 1 else "decades"
-        return f"<{n} {noun} of similarities in {self._source.store.location}>"
+        return f"<{count(len(self), 'decade')} of similarities in {self._source.store.location}>"
 
     def __str__(self) -> str:
         return as_text([Table(HEAD, self._table_rows())])
@@ -186,12 +178,10 @@ class Similarities(Mapping[tuple[str, Year], Decade]):
         except ValueError:  # What `engine.arguments` says of a name that nothing can have.
             self._refuse(DecadeName(str(approach), str(decade)))
         # What zarr makes of a name that is no group's is not our business.
-        if not can_be_decade(name.approach, name.decade) or source.record(name) is None:
+        record = source.record(name) if can_be_decade(name.approach, name.decade) else None
+        if record is None:
             self._refuse(name)
-        try:
-            return Decade(source, source.store.open(name))
-        except DamagedError as error:
-            raise source.damaged(name, str(error)) from None
+        return Decade(source, source.store.open(name, record))
 
     def _refuse(self, name: DecadeName) -> NoReturn:
         location = self._source.store.location

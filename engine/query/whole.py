@@ -6,7 +6,6 @@ Each is answered row-block by row-block, so that memory is that of the answer an
 import importlib
 import logging
 import os
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -14,8 +13,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from engine.arguments import Count, Number, number, positive, read_rule
 from engine.query.chunks import StoredPairs
-from engine.triangle.blocks import Chunk
-from engine.triangle.quantiles import describe, quantiles
+from engine.triangle.quantiles import Read, describe, quantiles
 from engine.triangle.selection import Pairs, kept_pairs, nearest
 
 _logger = logging.getLogger("engine")
@@ -208,8 +206,7 @@ class WholeDecade(StoredPairs):
         """
         if not 0 <= number(part) <= 1:
             raise ValueError(f"a quantile is from 0 to 1, not {part}")
-        present = self._present(False)
-        return quantiles(lambda: self._known(present), [number(part)])[0]
+        return quantiles(self._known(False), [number(part)])[0]
 
     def describe(self, *, partial: bool = False) -> dict[str, float]:
         """Describe the similarities of all pairs as `pandas.Series.describe` does.
@@ -230,13 +227,12 @@ class WholeDecade(StoredPairs):
         NotComputedError, StoreError
             As for a pair.
         """
+        return describe(self._known(partial))
+
+    def _known(self, partial: bool) -> Read:
         # Of the same pairs in each reading, also while a run adds more.
         present = self._present(partial)
-        return describe(lambda: self._known(present))
-
-    def _known(self, present: list[Chunk]) -> Iterator[NDArray[np.float64]]:
-        for rows in self._rows(present):
-            yield rows.values[~np.isnan(rows.values)]
+        return lambda: (rows.known for rows in self._rows(present))
 
     def to_frame(self, **rule: Any) -> Any:
         """Make a `pandas.DataFrame` of strong pairs.

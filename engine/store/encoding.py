@@ -63,9 +63,7 @@ def decode(
     NDArray[np.float64] or None
         (n_rows, n_columns), read-only.
     """
-    if encoded is None or len(encoded) != encoded_size(shape):
-        return None
-    if not intact(encoded):
+    if encoded is None or len(encoded) != encoded_size(shape) or not intact(encoded):
         return None
     cells = np.frombuffer(encoded, "<f8", count=shape[0] * shape[1]).reshape(shape)
     return cells[:n_rows, :n_columns]

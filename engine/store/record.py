@@ -39,10 +39,9 @@ class Export:
 
     def content(self) -> dict[str, float | None]:
         """Write it as the record holds it."""
-        least, others = _rule_content(self.rule)
         # In the order in which it was always written: a record is compared byte for byte.
-        content = {"size": self.size, "mtime_ns": self.mtime_ns, **least, "n_pairs": self.n_pairs}
-        return {**content, **others}
+        content = {"size": self.size, "mtime_ns": self.mtime_ns, "min_similarity": None}
+        return {**content, "n_pairs": self.n_pairs, **_rule_content(self.rule)}
 
 
 @dataclass(frozen=True)
@@ -84,9 +83,9 @@ class Record:
 
     def output_identity(self, rule: Rule) -> str:
         """Fingerprint of the output that a rule makes of these values."""
+        given = {"min_similarity": None, **_rule_content(rule)}
         # JSON has no infinity.
-        least, others = _rule_content(rule)
-        content = {name: repr(value) for name, value in {**least, **others}.items()}
+        content = {name: repr(value) for name, value in given.items()}
         return _digest({"values": self.identity, **content})
 
     def metadata(self) -> bytes:
@@ -161,11 +160,10 @@ def _record(content: dict[str, Any]) -> Record | None:
     return record if plausible else None
 
 
-def _rule_content(rule: Rule) -> tuple[dict[str, float | None], dict[str, float | None]]:
-    """Write a rule: a similarity, which always has its place, and what else is given."""
-    others = dataclasses.asdict(rule)
-    least = {"min_similarity": others.pop("min_similarity")}
-    return least, {name: value for name, value in others.items() if value is not None}
+def _rule_content(rule: Rule) -> dict[str, float]:
+    """Write what is given of a rule."""
+    given = dataclasses.asdict(rule)
+    return {name: value for name, value in given.items() if value is not None}
 
 
 def _export(content: object) -> Export | None:

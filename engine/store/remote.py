@@ -10,21 +10,19 @@ import asyncio
 import errno
 import os
 import threading
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Callable, Coroutine, Iterable, Mapping
+from contextlib import suppress
 from functools import cache
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 import numpy as np
-from zarr.abc.buffer import Buffer, BufferPrototype
-from zarr.abc.store import ByteRequest, OffsetByteRequest
+from zarr.abc.store import OffsetByteRequest
 from zarr.buffer import cpu
 from zarr.storage import FsspecStore
 
 from engine.errors import StoreError
 from engine.store.location import masked
 
-_MISSING = (FileNotFoundError, IsADirectoryError, NotADirectoryError)
 _AT_ONCE = 64
 """Requests on their way at the same time."""
 ANSWER_SECONDS = 60
@@ -48,20 +46,6 @@ def _wait(coroutine: Coroutine[Any, Any, _T]) -> _T:
     return asyncio.run_coroutine_threadsafe(coroutine, _loop(os.getpid())).result()
 
 
-async def _gathered(
-    function: Callable[[_S], Coroutine[Any, Any, _T]], arguments: Iterable[_S]
-) -> list[_T]:
-    waiting, found = list(arguments), []
-    while waiting:
-        found += await asyncio.gather(*map(function, waiting[:_AT_ONCE]))
-        del waiting[:_AT_ONCE]
-    return found
-
-
-async def _collected(names: AsyncIterator[str]) -> list[str]:
-    return [name async for name in names]
-
-
 def open_remote(url: str) -> "RemoteValues":
     """Open the zarr store behind a URL; credentials and endpoint come from the environment.
 
@@ -71,20 +55,20 @@ def open_remote(url: str) -> "RemoteValues":
         When the protocol is not known, or what speaks it is not installed.
     """
     try:
-        store = RemoteStore.from_url(url, storage_options={"use_listings_cache": False})
+        store = FsspecStore.from_url(url, storage_options={"use_listings_cache": False})
     except ImportError as error:
         raise StoreError(
             f'{url}: a URL needs more packages ({error}): pip install ".[remote]"'
         ) from None
     except (ValueError, TypeError) as error:
         raise StoreError(f"{url}: cannot be used as a store ({error})") from None
-    return RemoteValues(cast("RemoteStore", store))
+    return RemoteValues(store)
 
 
 class RemoteValues:
     """The values of a store behind a URL; see `engine.store.values.Values`."""
 
-    def __init__(self, store: "RemoteStore") -> None:
+    def __init__(self, store: FsspecStore) -> None:
         self._store = store
 
     def get(self, key: str) -> bytes | None:
@@ -95,10 +79,11 @@ class RemoteValues:
         """Read values, some at a time; None for each that is not there."""
 
         async def read(key: str) -> bytes | None:
-            found = await self._store.get(key, cpu.buffer_prototype)
+            # s3fs asks for the size of what it reads whole, which makes two requests of one.
+            found = await self._store.get(key, cpu.buffer_prototype, OffsetByteRequest(0))
             return None if found is None else found.to_bytes()
 
-        return _wait(_gathered(read, keys))
+        return self._for_each(read, keys)
 
     def size(self, key: str) -> int | None:
         """None: it would cost a request."""
@@ -111,7 +96,7 @@ class RemoteValues:
             content = np.frombuffer(value[1], np.uint8)
             await self._store.set(value[0], cpu.Buffer.from_array_like(content))
 
-        _wait(_gathered(write, values.items()))
+        self._for_each(write, values.items())
 
     def set_durably(self, key: str, value: bytes) -> None:
         """Write a value in one step; when it is kept is for what is behind the URL to say."""
@@ -119,32 +104,51 @@ class RemoteValues:
 
     def delete(self, key: str) -> None:
         """Delete a value, if it is there."""
-        _wait(self._store.delete(key))
+        self._delete_files([f"{self._store.path}/{key}"])
 
     def delete_dir(self, prefix: str) -> None:
         """Delete all values below a path."""
-        _wait(self._store.delete_dir(prefix))
+        found = self._store.fs._find(f"{self._store.path}/{prefix}", withdirs=False)
+        self._delete_files(_wait(self._answer(found, LISTING_SECONDS)))
+
+    def _delete_files(self, paths: Iterable[str]) -> None:
+        async def delete(path: str) -> None:
+            with suppress(FileNotFoundError, IsADirectoryError, NotADirectoryError):
+                await self._store.fs._rm_file(path)
+
+        self._for_each(delete, paths)
 
     def list_dir(self, prefix: str, *, hidden: bool = False) -> list[str]:
         """List what stands directly below a path; hidden names (``.…``) only if asked for."""
-        found = _wait(_collected(self._store.list_dir(prefix)))
+
+        async def names() -> list[str]:
+            return [name async for name in self._store.list_dir(prefix)]
+
+        found = _wait(self._answer(names(), LISTING_SECONDS))
         return sorted(name for name in found if hidden or not name.startswith("."))
 
+    def _for_each(
+        self, ask: Callable[[_S], Coroutine[Any, Any, _T]], arguments: Iterable[_S]
+    ) -> list[_T]:
+        """Ask one question of each argument, some at a time, and wait for the answers."""
 
-class RemoteStore(FsspecStore):
-    """zarr's fsspec store with errors that a person can read."""
+        async def answers() -> list[_T]:
+            waiting, found = list(arguments), []
+            while waiting:
+                questions = map(ask, waiting[:_AT_ONCE])
+                found += await asyncio.gather(
+                    *(self._answer(question, ANSWER_SECONDS) for question in questions)
+                )
+                del waiting[:_AT_ONCE]
+            return found
 
-    @asynccontextmanager
-    async def _answered(
-        self, *passed: type[OSError], seconds: float | None = None
-    ) -> AsyncIterator[None]:
-        """Turn what is raised into a sentence, but for what says that a value is missing."""
-        seconds = seconds or ANSWER_SECONDS
+        return _wait(answers())
+
+    async def _answer(self, question: Coroutine[Any, Any, _T], seconds: float) -> _T:
+        """Wait for one answer, and turn what is raised into a sentence."""
         try:
             async with asyncio.timeout(seconds):
-                yield
-        except passed:
-            raise
+                return await question
         except TimeoutError as error:
             raise self._error(errno.ETIMEDOUT, f"no answer within {seconds} s") from error
         except Exception as error:  # Each protocol's library raises what it likes.
@@ -157,48 +161,5 @@ class RemoteStore(FsspecStore):
         return OSError(
             number,
             f"{masked(text)}; check the URL, and endpoint and credentials in the environment",
-            str(self.fs.unstrip_protocol(self.path)),
+            str(self._store.fs.unstrip_protocol(self._store.path)),
         )
-
-    async def get(
-        self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None
-    ) -> Buffer | None:
-        """Read a value; None when it is missing."""
-        # s3fs asks for the size of what it reads whole, which makes two requests of one.
-        async with self._answered(*_MISSING):
-            return await super().get(key, prototype, byte_range or OffsetByteRequest(0))
-
-    async def set(self, key: str, value: Buffer, byte_range: tuple[int, int] | None = None) -> None:
-        """Write a value, in one step where the protocol can."""
-        async with self._answered():
-            await super().set(key, value, byte_range)
-
-    async def exists(self, key: str) -> bool:
-        """Whether there is a value."""
-        async with self._answered(*_MISSING):
-            return await super().exists(key)
-
-    async def delete(self, key: str) -> None:
-        """Delete a value, if it is there."""
-        await self._delete_files([f"{self.path}/{key}"])
-
-    async def delete_dir(self, prefix: str) -> None:
-        """Delete all values below a path."""
-        async with self._answered(seconds=LISTING_SECONDS):
-            found = await self.fs._find(f"{self.path}/{prefix}", withdirs=False)
-        await self._delete_files(found)
-
-    async def _delete_files(self, paths: list[str]) -> None:
-        async def delete(path: str) -> None:
-            with suppress(*_MISSING):
-                await self.fs._rm_file(path)
-
-        for start in range(0, len(paths), _AT_ONCE):
-            async with self._answered():
-                await asyncio.gather(*map(delete, paths[start : start + _AT_ONCE]))
-
-    async def list_dir(self, prefix: str) -> AsyncIterator[str]:
-        """List what stands directly below a path."""
-        async with self._answered(seconds=LISTING_SECONDS):
-            async for key in super().list_dir(prefix):
-                yield key

@@ -5,11 +5,8 @@ each film, is known when all similarities of a decade have been read.
 """
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-
-import numpy as np
-from numpy.typing import NDArray
 
 from engine.triangle.quantiles import quantiles
 from engine.triangle.selection import AtLeast, Every, Rows, Selection, above, among_best
@@ -89,19 +86,13 @@ class Rule:
         """
         if self.top_percent is not None:
             part = (100 - self.top_percent) / 100
-            return above(quantiles(lambda: _numbers(read()), [part])[0])
+            return above(quantiles(lambda: (rows.known for rows in read()), [part])[0])
         if self.top_k is not None:
             return among_best(read, n_films, self.top_k)
         return self.absolute or Every()
 
 
 EVERY_PAIR = Rule()
-
-
-def _numbers(rows: Iterable[Rows]) -> Iterator[NDArray[np.float64]]:
-    """Similarities of the pairs whose similarity is a number, as pandas describes them."""
-    for each in rows:
-        yield each.values[~np.isnan(each.values)]
 
 
 def _text(value: float) -> str:

@@ -35,6 +35,11 @@ class Rows(NamedTuple):
         ]
         return first, second
 
+    @property
+    def known(self) -> NDArray[np.float64]:
+        """(m,), the similarities that are numbers, as pandas describes them."""
+        return self.values[~np.isnan(self.values)]
+
 
 class Pairs(NamedTuple):
     """Pairs of films, in the order of the JSON: ``i, j, values = films.pairs(top_k=10)``."""

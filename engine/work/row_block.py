@@ -47,16 +47,14 @@ class Opened:
         if self._last and self._last[0] == key:
             return self._last[1]
         self._last = None  # Two decades are never held at once.
-        films = _open(store, name, identity)
+        stored = Store(store).open(name)
+        if stored.record.identity != identity:
+            raise EngineError(
+                f"{store}: {name} was restarted by another run; run the command again"
+            )
+        films = Films(stored, FilmTexts(stored.ids))
         self._last = key, films
         return films
-
-
-def _open(store: str, name: DecadeName, identity: str) -> Films:
-    stored = Store(store).open(name)
-    if stored.record.identity != identity:
-        raise EngineError(f"{store}: {name} was restarted by another run; run the command again")
-    return Films(stored, FilmTexts(stored.ids))
 
 
 @dataclass(frozen=True)

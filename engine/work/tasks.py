@@ -143,19 +143,14 @@ def perform(task: Task, opened: Opened | None = None) -> Result:
     except MemoryError:
         result = _failed(task, f"{task.name}: not enough memory; use fewer --workers")
     if result.error and isinstance(task, BlockTask) and task.output:
-        _abandon(task)
+        # The disk that failed the task may fail this, too; those who wait lose patience.
+        with suppress(OSError):
+            task.output.abandon(task.row_block)
     return replace(result, seconds=time.perf_counter() - begin)
 
 
 def _failed(task: Task, error: str, *, reread: bool = False) -> Result:
     return Result(task, 0.0, error=error, details=traceback.format_exc(), reread=reread)
-
-
-def _abandon(task: BlockTask) -> None:
-    assert task.output is not None
-    # The disk that failed the task may fail this, too; those who wait lose patience.
-    with suppress(OSError):
-        task.output.abandon(task.row_block)
 
 
 def _read(task: ReadTask) -> Result:
