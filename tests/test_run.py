@@ -164,6 +164,43 @@ def test_a_reader_of_the_table_that_goes_away_does_not_change_the_status(
     assert films.faults(data) == ({"missing": missing} if bad else {})
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+def test_messages_that_cannot_be_written_do_not_stop_the_work(
+    door: Path, data: Path, films: Films
+) -> None:
+    """A log on a full disk."""
+    (data / "embeddings" / "genres" / "plots_1920s.json").write_text("{")
+    command = [*DOORS["installed"], "--data", str(data), "--workers", "9"]  # It has a message.
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(
+            command, cwd=door, stdout=subprocess.PIPE, stderr=full, timeout=PATIENCE
+        )
+    assert done.returncode == 1
+    assert b"2 decades done" in done.stdout
+    assert films.faults(data) == {"missing": ["similarities/genres/similarities_1920s.json"]}
+
+
+def test_a_terminal_that_is_closed_does_not_stop_the_work(
+    door: Path, data: Path, films: Films
+) -> None:
+    """As of a run that was started with ``trap '' HUP``, or disowned by its shell."""
+    command = ["sh", "-c", 'trap "" HUP; read begin; exec "$@"', "sh", *DOORS["installed"]]
+    screen, terminal = pty.openpty()
+    with subprocess.Popen(
+        [*command, "--data", str(data), "--workers", "9"],
+        cwd=door,
+        stdin=subprocess.PIPE,
+        stdout=terminal,
+        stderr=terminal,
+        start_new_session=True,
+    ) as process:
+        os.close(terminal)
+        os.close(screen)
+        process.communicate(b"now\n", timeout=PATIENCE)
+    assert process.returncode == 0
+    assert films.faults(data) == {}
+
+
 @pytest.mark.parametrize("shut", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
 def test_with_closed_streams_workers_do_their_work(
     shut: str, door: Path, data: Path, films: Films
