@@ -1,5 +1,6 @@
 """The run as one call: what it returns, what it refuses, and what makes it do work again."""
 
+import errno
 import json
 import os
 import re
@@ -13,6 +14,7 @@ from reference import assert_near, expected, films, notebook, output_path, outpu
 import engine
 from engine import EngineError
 from engine.data_folder import DecadeName
+from engine.store.store import Store
 from engine.triangle.blas import one_blas_thread
 
 SIZES = {("embedding", "1990"): 20, ("genres", "1990"): 20, ("genres", "2000"): 7}
@@ -288,6 +290,27 @@ def test_restart_forgets_the_selected_decades_and_only_them(root: Path) -> None:
     changed = {name for name in before if before[name] != after[name]}
     assert changed
     assert all("genres" in name and "2000" in name for name in changed)
+
+
+def test_a_decade_that_cannot_be_forgotten_does_not_stop_the_restart_of_the_others(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where somebody else computed it."""
+    engine.run(root, workers=1)
+    forget = Store.forget
+
+    def refused(store: Store, name: DecadeName) -> None:
+        if name.group == "genres/1990":
+            raise PermissionError(errno.EACCES, "Permission denied", "genres/1990/zarr.json")
+        forget(store, name)
+
+    monkeypatch.setattr(Store, "forget", refused)
+    listener = Listener()
+    summary = engine.run(root, workers=1, restart=True, progress=listener)
+    assert computed(summary) == {"embedding/1990": 190, "genres/1990": 0, "genres/2000": 21}
+    assert by_name(summary)["genres/1990"].error == "genres/1990/zarr.json: Permission denied"
+    assert listener.errors == [("genres/1990/zarr.json: Permission denied", "")]
+    assert outputs(root) == expected(root)
 
 
 # --- in two steps -------------------------------------------------------------------------------

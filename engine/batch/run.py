@@ -17,7 +17,7 @@ from engine.batch.replaced import OutputsBefore
 from engine.batch.summary import DecadeSummary, Summary
 from engine.data_folder import DataFolder, DecadeName
 from engine.embeddings.reading import is_there
-from engine.errors import EngineError, InputError
+from engine.errors import EngineError, InputError, reason
 from engine.listing import not_read
 from engine.progress import Progress
 from engine.store.lock import locked
@@ -156,10 +156,10 @@ def run(
             progress.message(not_read(choice.unread))
         for error in choice.errors:
             progress.error(error)
-        names = choice.names
-        before = OutputsBefore.of(source, asked, names)
+        before = OutputsBefore.of(source, asked, choice.names)
+        summaries = {name: DecadeSummary(name, output=folder.output(name)) for name in choice.names}
         if restart:
-            names = _forget(folder, target, names, progress)
+            _forget(folder, target, summaries, progress)
         with (
             Workers(progress.message) as processes,
             _cluster(dask if compute else None, wait_for_workers, target, progress) as away,
@@ -173,7 +173,7 @@ def run(
                 processes,
                 min(asked.workers or usable, usable),
                 progress,
-                {name: DecadeSummary(name, output=folder.output(name)) for name in names},
+                summaries,
                 before,
                 away,
             )
@@ -211,17 +211,20 @@ def _cluster(
 
 
 def _forget(
-    folder: DataFolder, store: Store, names: Iterable[DecadeName], progress: Progress
-) -> list[DecadeName]:
-    kept = []
-    for name in names:
-        store.forget(name)
+    folder: DataFolder, store: Store, summaries: dict[DecadeName, DecadeSummary], progress: Progress
+) -> None:
+    """Forget what the store holds; what cannot be deleted fails, and what has no input is left."""
+    for name, summary in list(summaries.items()):
+        try:
+            store.forget(name)
+        except OSError as error:
+            summary.error = reason(error, store.location)
+            progress.error(summary.error)
+            continue
         try:
             there = is_there(folder.input(name))
         except InputError:
             there = True  # Reading it will say what is the matter.
-        if there:
-            kept.append(name)
-        else:
+        if not there:
+            del summaries[name]
             progress.message(f"{name}: removed from the store: its input is gone")
-    return kept
