@@ -13,6 +13,7 @@ from reference import assert_near, expected, films, notebook, output_path, outpu
 
 import engine
 from engine import EngineError
+from engine.cli import main
 from engine.data_folder import DecadeName
 from engine.store.store import Store
 from engine.triangle.blas import one_blas_thread
@@ -113,6 +114,38 @@ def test_a_selection_of_nothing_is_an_error_and_changes_nothing(
     with pytest.raises(EngineError):
         engine.run(root, **choice)
     assert stamps(root) == before
+
+
+@pytest.mark.parametrize(
+    "call", [engine.run, engine.status, engine.verify, engine.open], ids=lambda call: call.__name__
+)
+def test_an_empty_path_is_not_the_current_folder(
+    call: Any, root: Path, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    monkeypatch.chdir(empty := tmp_path_factory.mktemp("empty"))
+    with pytest.raises(EngineError, match=r"^--store: is empty"):
+        call(root, store="")
+    with pytest.raises(EngineError, match=r"^--data: is empty"):
+        call("")
+    assert list(empty.iterdir()) == []
+
+
+@pytest.mark.parametrize("places", [["data"], ["/", "--store", "store"]])
+def test_a_current_folder_that_is_gone_is_named_unless_it_is_not_needed(
+    places: list[str],
+    root: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    gone = root / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    assert main(["--data", *places]) == 1
+    relative = places[-1]
+    assert f"error: {relative}: the current folder" in capfd.readouterr().err
+    assert engine.run(root, workers=1).ok
+    assert outputs(root) == expected(root)
 
 
 def test_no_input_is_an_error_that_says_where_it_belongs(tmp_path: Path) -> None:
