@@ -267,6 +267,40 @@ def test_signals_that_were_ignored_before_stay_ignored(
 
 
 @pytest.mark.usefixtures("eager_workers")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_reader_of_stderr_that_has_stopped_reading_does_not_keep_a_run_from_its_end(
+    number: signal.Signals, door: Path, data: Path
+) -> None:
+    read, write = os.pipe()
+    os.set_blocking(write, False)
+    with suppress(BlockingIOError):
+        while True:
+            os.write(write, bytes(4096))
+    os.set_blocking(write, True)
+    (door / "command").write_text(
+        "import os\n"
+        "import engine.batch.run\n"
+        "from engine.cli import main\n"
+        "from engine.terminal.progress import TerminalProgress\n"
+        "def say(self, text):\n"
+        "    print('begun', flush=True)\n"
+        "    self._write(text)\n"
+        "TerminalProgress.message = say\n"
+        "engine.batch.run.cpus = lambda: 2\n"
+        "main(leave=os._exit)\n"
+    )
+    command = [sys.executable, "command", "--data", str(data), "--workers", "9"]
+    with subprocess.Popen(command, cwd=door, stdout=subprocess.PIPE, stderr=write) as process:
+        assert process.stdout
+        assert process.stdout.readline() == b"begun\n"
+        os.close(write)
+        process.send_signal(number)
+        try:
+            assert process.wait(PATIENCE) == 128 + number
+        finally:
+            os.close(read)
+
+
 def test_ctrl_c_in_a_call_from_python_is_a_keyboard_interrupt(data: Path) -> None:
     class Interrupts(engine.Progress):
         def advance(self, name: str, amount: int) -> None:
