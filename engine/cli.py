@@ -3,9 +3,11 @@
 import argparse
 import contextlib
 import dataclasses
+import errno
 import io
 import json
 import os
+import stat
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -135,12 +137,14 @@ def _print(text: str) -> None:
     """Print what was found or done; whoever asked for it may have gone away meanwhile."""
     try:
         print(text, flush=True)
-    except BrokenPipeError:
+    except OSError as error:
+        # A terminal that was closed fails as a broken disk does, and is a device.
+        closed = error.errno == errno.EIO and stat.S_ISCHR(os.fstat(sys.stdout.fileno()).st_mode)
+        if not (closed or isinstance(error, BrokenPipeError)):
+            error.filename = "standard output"
+            raise
         # What is left in the buffer must not be an error again at the end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except OSError as error:
-        error.filename = "standard output"
-        raise
 
 
 def _verify(options: argparse.Namespace, progress: "TerminalProgress") -> int:

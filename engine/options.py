@@ -230,7 +230,7 @@ def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
 
 _RULE = ("min_similarity", "top_percent", "top_k")
 _INEFFECTIVE = {
-    "status": ("verify", "dask", "wait_for_workers"),
+    "status": ("verify", "dask", "wait_for_workers", "quiet"),
     "verify": ("dask", "wait_for_workers", "kernel", "normalize", *_RULE, "restart"),
     "export_only": ("dask", "wait_for_workers", "restart"),
     "compute_only": _RULE,
@@ -276,7 +276,8 @@ def _unknown(word: str, built: argparse.ArgumentParser) -> str:
         if option in others:
             return f"{sentence}; type {name}"
     known = re.findall("--[a-z-]+", built.format_help())
-    if near := difflib.get_close_matches(option, known, n=1, cutoff=0.7):
+    begun = [name for name in known if len(option) > 2 and name.startswith(option)]
+    if near := begun or difflib.get_close_matches(option, known, n=1, cutoff=0.7):
         return f"{sentence}; did you mean {near[0]}?"
     return sentence
 

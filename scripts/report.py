@@ -1,6 +1,9 @@
 """Make a page from the store: ``python -m engine.report``, in a clone without installing it."""
 
 import sys
+from os.path import dirname
+
+sys.path.insert(0, dirname(__file__))  # Python leaves it out with -P.
 
 from entrance import entrance
 

@@ -1,5 +1,6 @@
 """The run as one call: what it returns, what it refuses, and what makes it do work again."""
 
+import errno
 import json
 import os
 import re
@@ -12,7 +13,9 @@ from reference import assert_near, expected, films, notebook, output_path, outpu
 
 import engine
 from engine import EngineError
+from engine.cli import main
 from engine.data_folder import DecadeName
+from engine.store.store import Store
 from engine.triangle.blas import one_blas_thread
 
 SIZES = {("embedding", "1990"): 20, ("genres", "1990"): 20, ("genres", "2000"): 7}
@@ -111,6 +114,38 @@ def test_a_selection_of_nothing_is_an_error_and_changes_nothing(
     with pytest.raises(EngineError):
         engine.run(root, **choice)
     assert stamps(root) == before
+
+
+@pytest.mark.parametrize(
+    "call", [engine.run, engine.status, engine.verify, engine.open], ids=lambda call: call.__name__
+)
+def test_an_empty_path_is_not_the_current_folder(
+    call: Any, root: Path, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    monkeypatch.chdir(empty := tmp_path_factory.mktemp("empty"))
+    with pytest.raises(EngineError, match=r"^--store: is empty"):
+        call(root, store="")
+    with pytest.raises(EngineError, match=r"^--data: is empty"):
+        call("")
+    assert list(empty.iterdir()) == []
+
+
+@pytest.mark.parametrize("places", [["data"], ["/", "--store", "store"]])
+def test_a_current_folder_that_is_gone_is_named_unless_it_is_not_needed(
+    places: list[str],
+    root: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    gone = root / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    assert main(["--data", *places]) == 1
+    relative = places[-1]
+    assert f"error: {relative}: the current folder" in capfd.readouterr().err
+    assert engine.run(root, workers=1).ok
+    assert outputs(root) == expected(root)
 
 
 def test_no_input_is_an_error_that_says_where_it_belongs(tmp_path: Path) -> None:
@@ -288,6 +323,27 @@ def test_restart_forgets_the_selected_decades_and_only_them(root: Path) -> None:
     changed = {name for name in before if before[name] != after[name]}
     assert changed
     assert all("genres" in name and "2000" in name for name in changed)
+
+
+def test_a_decade_that_cannot_be_forgotten_does_not_stop_the_restart_of_the_others(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where somebody else computed it."""
+    engine.run(root, workers=1)
+    forget = Store.forget
+
+    def refused(store: Store, name: DecadeName) -> None:
+        if name.group == "genres/1990":
+            raise PermissionError(errno.EACCES, "Permission denied", "genres/1990/zarr.json")
+        forget(store, name)
+
+    monkeypatch.setattr(Store, "forget", refused)
+    listener = Listener()
+    summary = engine.run(root, workers=1, restart=True, progress=listener)
+    assert computed(summary) == {"embedding/1990": 190, "genres/1990": 0, "genres/2000": 21}
+    assert by_name(summary)["genres/1990"].error == "genres/1990/zarr.json: Permission denied"
+    assert listener.errors == [("genres/1990/zarr.json: Permission denied", "")]
+    assert outputs(root) == expected(root)
 
 
 # --- in two steps -------------------------------------------------------------------------------

@@ -214,6 +214,7 @@ def test_an_interruption_is_one_sentence_that_says_how_to_go_on(number: int) -> 
     "options",
     [
         "--status --dask tcp://here:8786",
+        "--status --quiet",
         "--verify --dask tcp://here:8786",
         "--verify --kernel gemm",
         "--verify --normalize",

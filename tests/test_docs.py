@@ -336,7 +336,7 @@ NO_MESSAGES = {
     "output.py": ["tuple["],  # a type
     "bars.py": [" of ", "elapsed", "left", "computing and"],  # bars
     "progress.py": ["{desc}", "elapsed"],  # a bar
-    "shapes.py": ["import json", " in row.items()", " for row in ", "map(json."],  # code
+    "shapes.py": ["import json", " in row.items()", " for row in ", "json.loads(", "map("],  # code
     "similarities.py": ["tuple[", "similarities in"],  # a type and a repr
     # What stands below the tables.
     "standing.py": ["up to date", "next run", "of JSON", "of store", "pairs;"],

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from waiting import PATIENCE
 
 from engine import plot, report, synthesize
 from engine.cli import main
@@ -225,3 +226,14 @@ def test_what_a_script_looks_for_is_what_the_engine_requires() -> None:
     required = [line.split()[0].replace("-", "_") for line in lines if not line.startswith("#")]
     needed = runpy.run_path(str(ROOT / "scripts" / "entrance.py"))["NEEDED"]
     assert list(needed) == required
+
+
+@pytest.mark.parametrize("script", ["run.py", "synthesize.py", "plot.py", "report.py"])
+@pytest.mark.parametrize("option", ["-P", "-I"])
+def test_a_script_finds_its_engine_where_python_leaves_its_folder_out(
+    script: str, option: str, tmp_path: Path
+) -> None:
+    command = [sys.executable, option, str(ROOT / "scripts" / script), "--help"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=PATIENCE)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("usage: ")

@@ -115,6 +115,8 @@ def test_the_program_has_one_name_whichever_door(
         ("--percentile 75", "type --top-percent"),
         ("-k 10", "type --top-k"),
         ("--worker 4", "did you mean --workers?"),
+        ("--res", "did you mean --restart?"),
+        ("--compute", "did you mean --compute-only?"),
         ("--min_similarity 0.5", "did you mean --min-similarity?"),
         ("genres", "--approach genres"),
         ("1990s", "--decade 1990s"),

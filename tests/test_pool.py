@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -253,4 +254,32 @@ def test_where_no_process_can_be_started_this_one_works_alone_and_says_so(
     assert messages == [
         "no more than 0 of 2 worker processes can be started (Resource temporarily unavailable); "
         "going on with 1"
+    ]
+
+
+@pytest.mark.parametrize("room", range(5))
+def test_where_no_thread_can_be_started_this_one_works_alone_and_says_so(
+    room: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As with a low ``ulimit -u``, or in a container that may have few processes."""
+    monkeypatch.syspath_prepend(str(Path(__file__).parent))
+    before = children()
+    start = threading.Thread.start
+    started: list[threading.Thread] = []
+
+    def refuse(thread: threading.Thread) -> None:
+        if len(started) == room:
+            raise RuntimeError("can't start new thread")
+        started.append(thread)
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    messages: list[str] = []
+    with Workers(messages.append) as workers:
+        for _ in range(2):
+            found = workers.perform_all(of_process, [range(3), range(2)], 2, lambda task: task < 2)
+            assert [pid for pid, _ in found] == [os.getpid()] * 4
+        assert children() == before
+    assert messages == [
+        "the threads for 2 workers cannot be started (can't start new thread); going on with 1"
     ]

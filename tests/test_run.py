@@ -12,6 +12,7 @@ import termios
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -165,6 +166,58 @@ def test_a_reader_of_the_table_that_goes_away_does_not_change_the_status(
     assert films.faults(data) == ({"missing": missing} if bad else {})
 
 
+@pytest.fixture(params=["device", "pipe"])
+def full(request: pytest.FixtureRequest) -> Iterator[int]:
+    """Where nothing can be written: as a log on a full disk, or a pipe that does not wait."""
+    if request.param == "device":
+        if not Path("/dev/full").exists():
+            pytest.skip("needs a device that is always full")
+        ends = [os.open("/dev/full", os.O_WRONLY)]
+    else:
+        ends = list(os.pipe())
+        os.set_blocking(ends[-1], False)
+        with suppress(BlockingIOError):
+            while True:
+                os.write(ends[-1], bytes(4096))
+    yield ends[-1]
+    for end in ends:
+        os.close(end)
+
+
+def test_messages_that_cannot_be_written_do_not_stop_the_work(
+    full: int, door: Path, data: Path, films: Films, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Without a buffer Python says nothing of a full pipe.
+    monkeypatch.delenv("PYTHONUNBUFFERED", raising=False)
+    (data / "embeddings" / "genres" / "plots_1920s.json").write_text("{")
+    command = [*DOORS["installed"], "--data", str(data), "--workers", "9"]  # It has a message.
+    done = subprocess.run(command, cwd=door, stdout=subprocess.PIPE, stderr=full, timeout=PATIENCE)
+    assert done.returncode == 1
+    assert b"2 decades done" in done.stdout
+    assert films.faults(data) == {"missing": ["similarities/genres/similarities_1920s.json"]}
+
+
+def test_a_terminal_that_is_closed_does_not_stop_the_work(
+    door: Path, data: Path, films: Films
+) -> None:
+    """As of a run that was started with ``trap '' HUP``, or disowned by its shell."""
+    command = ["sh", "-c", 'trap "" HUP; read begin; exec "$@"', "sh", *DOORS["installed"]]
+    screen, terminal = pty.openpty()
+    with subprocess.Popen(
+        [*command, "--data", str(data), "--workers", "9"],
+        cwd=door,
+        stdin=subprocess.PIPE,
+        stdout=terminal,
+        stderr=terminal,
+        start_new_session=True,
+    ) as process:
+        os.close(terminal)
+        os.close(screen)
+        process.communicate(b"now\n", timeout=PATIENCE)
+    assert process.returncode == 0
+    assert films.faults(data) == {}
+
+
 @pytest.mark.parametrize("shut", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
 def test_with_closed_streams_workers_do_their_work(
     shut: str, door: Path, data: Path, films: Films
@@ -215,6 +268,40 @@ def test_signals_that_were_ignored_before_stay_ignored(
 
 
 @pytest.mark.usefixtures("eager_workers")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_reader_of_stderr_that_has_stopped_reading_does_not_keep_a_run_from_its_end(
+    number: signal.Signals, door: Path, data: Path
+) -> None:
+    read, write = os.pipe()
+    os.set_blocking(write, False)
+    with suppress(BlockingIOError):
+        while True:
+            os.write(write, bytes(4096))
+    os.set_blocking(write, True)
+    (door / "command").write_text(
+        "import os\n"
+        "import engine.batch.run\n"
+        "from engine.cli import main\n"
+        "from engine.terminal.progress import TerminalProgress\n"
+        "def say(self, text):\n"
+        "    print('begun', flush=True)\n"
+        "    self._write(text)\n"
+        "TerminalProgress.message = say\n"
+        "engine.batch.run.cpus = lambda: 2\n"
+        "main(leave=os._exit)\n"
+    )
+    command = [sys.executable, "command", "--data", str(data), "--workers", "9"]
+    with subprocess.Popen(command, cwd=door, stdout=subprocess.PIPE, stderr=write) as process:
+        assert process.stdout
+        assert process.stdout.readline() == b"begun\n"
+        os.close(write)
+        process.send_signal(number)
+        try:
+            assert process.wait(PATIENCE) == 128 + number
+        finally:
+            os.close(read)
+
+
 def test_ctrl_c_in_a_call_from_python_is_a_keyboard_interrupt(data: Path) -> None:
     class Interrupts(engine.Progress):
         def advance(self, name: str, amount: int) -> None:

@@ -1,8 +1,11 @@
 """Other shapes of embeddings: known for what they are, with a command that converts them."""
 
 import json
+import os
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +32,18 @@ SHAPES = {
 }
 
 
+ALSO = {
+    "a list of objects with other fields": json.dumps(
+        [
+            {"decade": "1990s", "seen": True, "genres": ["Drama"], "cast": [7], "id": k, "of": v}
+            for k, v in FILMS.items()
+        ]
+    ),
+    "JSON Lines with empty lines": "\n" + SHAPES["JSON Lines"].replace("\n", "\r\n\n"),
+}
+SHAPES |= ALSO
+
+
 @pytest.mark.parametrize("shape", SHAPES)
 def test_the_command_in_the_error_converts_the_file(shape: str, tmp_path: Path) -> None:
     path = tmp_path / 'a "b".json'
@@ -42,6 +57,27 @@ def test_the_command_in_the_error_converts_the_file(shape: str, tmp_path: Path) 
     assert json.loads(path.read_text()) == FILMS
 
 
+@pytest.mark.parametrize("in_list", [True, False])
+def test_the_command_never_writes_fewer_films_than_it_reads(in_list: bool, tmp_path: Path) -> None:
+    path = tmp_path / "plots_1990s.json"
+    rows = [{"year": 1990, "title": k, "vector": [0.6, 0.8]} for k in ("a", "b")]
+    path.write_text(before := json.dumps(rows) if in_list else lines(rows))
+    command = (other_shape(str(path), before.encode()) or "").partition("convert it: ")[2]
+    with pytest.raises(AssertionError, match="an id stands twice"):
+        exec(shlex.split(command)[2], {})
+    assert path.read_text() == before
+
+
+def test_the_command_reads_utf_8_whatever_the_locale(tmp_path: Path) -> None:
+    path = tmp_path / "plots_1990s.json"
+    path.write_bytes('{"id": "ü", "vector": [1]}\n{"id": "ö", "vector": [2]}\n'.encode())
+    command = (other_shape(str(path), path.read_bytes()) or "").partition("convert it: ")[2]
+    code = shlex.split(command)[2]
+    locale = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    subprocess.run([sys.executable, "-c", code], env={**os.environ, **locale}, check=True)
+    assert json.loads(path.read_text()) == {"ü": [1], "ö": [2]}
+
+
 @pytest.mark.parametrize("text", ["[[1.0, 2.0], [3.0, 4.0]]", "[0.5]", json.dumps(list(FILMS))])
 def test_a_list_without_ids_says_what_is_missing(text: str) -> None:
     sentence = other_shape("x.json", text.encode()) or ""
@@ -52,7 +88,21 @@ def test_a_list_without_ids_says_what_is_missing(text: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "[", "{", '{"7": [1.0', '{"7": [1.0]}', '{"7": [1.0]} x', "[]", "[{}]", "\x00", "true"],
+    [
+        "",
+        "[",
+        "{",
+        '{"7": [1.0',
+        '{"7": [1.0]}',
+        '{"7": [1.0]} x',
+        "[]",
+        "[{}]",
+        "\x00",
+        "true",
+        '[{"id": 1.5, "vector": [1.0]}]',
+        '[{"7": [1.0], "8": null}]',
+        '[{"id": 7, "genres": ["a"]}]',
+    ],
 )
 def test_what_is_damaged_or_right_has_no_other_shape(text: str) -> None:
     assert other_shape("x.json", text.encode()) is None

@@ -1,5 +1,6 @@
 """What a person sees: true numbers, in 80 columns, and nothing that a file could sneak in."""
 
+import errno
 import importlib.util
 import io
 import json
@@ -655,3 +656,19 @@ def test_what_is_done_never_exceeds_the_whole() -> None:
     progress.advance("computing", 50)
     progress.advance("exporting", 3)  # a stage that was never announced
     assert progress.done == {"computing": 10}
+
+
+def test_a_pipe_that_was_full_for_a_moment_gets_what_comes_next() -> None:
+    class Pipe(io.StringIO):
+        full = True
+
+        def flush(self) -> None:
+            if self.full:
+                self.full = False
+                raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
+
+    pipe = Pipe()
+    progress = TerminalProgress(stream=pipe)
+    progress.message("one")
+    progress.error("two")
+    assert pipe.getvalue() == "one\nerror: two\n"

@@ -15,7 +15,7 @@ from engine.batch.replaced import exported_before
 from engine.batch.summary import DecadeSummary, Summary
 from engine.data_folder import DataFolder, DecadeName
 from engine.embeddings.reading import is_there
-from engine.errors import EngineError, InputError
+from engine.errors import EngineError, InputError, reason
 from engine.listing import not_read
 from engine.progress import Progress, listener
 from engine.store.lock import locked
@@ -153,10 +153,10 @@ def run(
             progress.message(not_read(choice.unread))
         for error in choice.errors:
             progress.error(error)
-        names = choice.names
-        before = exported_before(source, names)
+        before = exported_before(source, choice.names)
+        summaries = {name: DecadeSummary(name, output=folder.output(name)) for name in choice.names}
         if restart:
-            names = _forget(source, names, progress)
+            _forget(source, summaries, progress)
         with (
             Workers(progress.message) as processes,
             _cluster(dask if compute else None, asked.wait_for_workers, target, progress) as away,
@@ -167,7 +167,7 @@ def run(
                 processes,
                 min(asked.workers or usable, usable),
                 progress,
-                {name: DecadeSummary(name, output=folder.output(name)) for name in names},
+                summaries,
                 before,
                 away,
             )
@@ -204,16 +204,19 @@ def _cluster(
         yield cluster.perform_all
 
 
-def _forget(source: Source, names: Iterable[DecadeName], progress: Progress) -> list[DecadeName]:
-    kept = []
-    for name in names:
-        source.store.forget(name)
+def _forget(source: Source, summaries: dict[DecadeName, DecadeSummary], progress: Progress) -> None:
+    """Forget what the store holds; what cannot be deleted fails, and what has no input is left."""
+    for name, summary in list(summaries.items()):
+        try:
+            source.store.forget(name)
+        except OSError as error:
+            summary.error = reason(error, source.store.location)
+            progress.error(summary.error)
+            continue
         try:
             there = is_there(source.folder.input(name))
         except InputError:
             there = True  # Reading it will say what is the matter.
-        if there:
-            kept.append(name)
-        else:
+        if not there:
+            del summaries[name]
             progress.message(f"{name}: removed from the store: its input is gone")
-    return kept

@@ -38,27 +38,39 @@ def other_shape(name: str, head: bytes) -> str | None:
     if in_list and isinstance(first, list | int | float):
         remedy = "write it again with the id of each film"
         return sentence(name, "", "a list without ids", _EXPECTED, remedy)
-    films = _films(first)
+    films, n_films = _films(first)
     if not films or not (in_list or re.match(r"\s*\{", text[end:])):
         return None
     found = "a list of objects" if in_list else "several objects, as in JSON Lines"
-    rows = "json.loads(text)" if in_list else 'map(json.loads, text.strip().split("\\n"))'
+    rows = "json.loads(text)"
+    if not in_list:
+        rows = "[json.loads(line) for line in text.splitlines() if line.strip()]"
+    # It writes where it reads, so it must not lose a film.
     code = (
-        f"import json, pathlib; file = pathlib.Path({json.dumps(name)}); text = file.read_text(); "
-        f"file.write_text(json.dumps({{{films.format(rows=rows)}}}))"
+        f"import json, pathlib; file = pathlib.Path({json.dumps(name)}); text = file.read_bytes(); "
+        f"rows = {rows}; films = {{{films}}}; "
+        f'assert len(films) == {n_films}, "an id stands twice"; file.write_text(json.dumps(films))'
     )
     return sentence(name, "", found, _EXPECTED, f"convert it: python -c {shlex.quote(code)}")
 
 
-def _films(row: Any) -> str:
-    """The ids and vectors of rows like this one, as Python writes them; "" if it has none."""
+def _films(row: Any) -> tuple[str, str]:
+    """Ids and vectors of rows like this one, and how many, as Python writes them; "" without."""
     if not isinstance(row, dict):
-        return ""
-    vector = next((key for key, value in row.items() if isinstance(value, list)), None)
-    film = next((key for key, value in row.items() if isinstance(value, int | str)), None)
-    if vector is None:
-        return ""
-    if film is None:
-        return "film: vector for row in {rows} for film, vector in row.items()"
-    film, vector = json.dumps(film), json.dumps(vector)  # As Python writes them, too.
-    return f"row[{film}]: row[{vector}] for row in {{rows}}"
+        return "", ""
+    vectors = [key for key, value in row.items() if _is_vector(value)]
+    if not vectors:
+        return "", ""
+    if len(vectors) == len(row):
+        return "film: vector for row in rows for film, vector in row.items()", "sum(map(len, rows))"
+    ids = [key for key, value in row.items() if type(value) in (int, str)]
+    if not ids:
+        return "", ""
+    film = min(ids, key=lambda key: (key.lower() != "id", not key.lower().endswith("id")))
+    vector = max(vectors, key=lambda key: len(row[key]))
+    # As Python writes them, too.
+    return f"row[{json.dumps(film)}]: row[{json.dumps(vector)}] for row in rows", "len(rows)"
+
+
+def _is_vector(value: Any) -> bool:
+    return isinstance(value, list) and all(type(number) in (int, float) for number in value)

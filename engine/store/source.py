@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from engine.data_folder import DataFolder, DecadeName
-from engine.errors import DamagedError, NotComputedError, StoreError
+from engine.errors import DamagedError, EngineError, NotComputedError, StoreError, shown
 from engine.listing import check_root, meant_root
 from engine.store.lock import holder
 from engine.store.record import Record
@@ -28,9 +28,13 @@ class Source:
 
         Raises
         ------
+        EngineError
+            When one is an empty text, or below a current folder that is gone.
         TypeError
             When one of them is no path. The text of anything would be one, ``5`` for instance.
         """
+        for option, place in (("--data", data), ("--store", store)):
+            _check_place(option, place)
         folder = DataFolder(Path(os.fsdecode(data)))
         return cls(folder, Store(os.fsdecode(folder.default_store if store is None else store)))
 
@@ -111,6 +115,22 @@ class Source:
         if name:
             words += ["--approach", name.approach, "--decade", name.decade]
         return shlex.join([*words, *more])
+
+
+def _check_place(option: str, place: str | os.PathLike[str] | None) -> None:
+    if place == "":
+        raise EngineError(
+            f"{option}: is empty, perhaps of a variable that is not set; leave it out, or name a "
+            "folder ('.' is the current one)"
+        )
+    if place is not None and "://" not in str(place) and not os.path.isabs(place):
+        try:
+            os.getcwd()
+        except FileNotFoundError:
+            raise EngineError(
+                f"{shown(str(place), 300)}: the current folder, in which it would lie, was "
+                f"deleted; go to another, or give {option} from / on"
+            ) from None
 
 
 def open_source(

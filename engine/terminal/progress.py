@@ -207,5 +207,9 @@ class TerminalProgress(Progress):
         try:
             self.stream.write(text)
             self.stream.flush()
-        except BrokenPipeError:  # Whoever read it has gone away, which is no reason to stop.
+        except BlockingIOError:
+            pass  # A pipe that does not wait is full; what is left goes out with what comes next.
+        except OSError:
+            # Whoever read it has gone away, the terminal was closed, or the disk of a log is full:
+            # no reason to stop.
             self.stream = open(os.devnull, "w")  # noqa: SIM115

@@ -6,6 +6,7 @@ KeyboardInterrupt as any function does.
 """
 
 import os
+import select
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -13,6 +14,8 @@ from types import FrameType
 from typing import NoReturn
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_PATIENCE = 1.0
+"""Seconds for the sentence to be taken."""
 
 
 @contextmanager
@@ -31,7 +34,9 @@ def stoppable(farewell: Callable[[], str]) -> Iterator[None]:
         try:
             ignore_stops()
             with suppress(OSError):  # Whoever listened may be gone.
-                os.write(2, f"{farewell()}\n".encode())
+                # Or may have stopped reading: a pipe that is full would be waited for.
+                if select.select([], [2], [], _PATIENCE)[1]:
+                    os.write(2, f"{farewell()}\n".encode())
         finally:
             os._exit(128 + number)
 

@@ -25,6 +25,8 @@ import joblib
 _Task = TypeVar("_Task")
 _Result = TypeVar("_Result")
 
+_NO_THREAD = "can't start new thread"
+"""What Python says, in an error of no kind of its own."""
 _STOPS = (signal.SIGINT, signal.SIGTERM)
 _ENVIRONMENT = {
     # There is a worker for each CPU, and more threads would change the last bits of a product.
@@ -161,6 +163,8 @@ class Workers:
     def __init__(self, message: Callable[[str], None]) -> None:
         self._message = message
         self._started: list[_Worker] = []
+        self._alone = False
+        """No others can be used."""
 
     def __enter__(self) -> "Workers":
         return self
@@ -213,7 +217,7 @@ class Workers:
         WorkerDiedError
             When a worker died. The others are ended, and results not yet yielded are lost.
         """
-        if n > 1:
+        if n > 1 and not self._alone:
             self.start(n, make)
         workers = self._started[:n]
         if n == 1 or not workers:
@@ -240,13 +244,27 @@ class Workers:
                     return
                 yield joblib.delayed(call)()
 
-        answers = joblib.Parallel(
-            n_jobs=len(workers),
-            backend="threading",
-            return_as="generator_unordered",
-            batch_size=1,
-            pre_dispatch="2*n_jobs",
-        )(calls())
+        try:
+            answers = joblib.Parallel(
+                n_jobs=len(workers),
+                backend="threading",
+                return_as="generator_unordered",
+                batch_size=1,
+                pre_dispatch="2*n_jobs",
+            )(calls())
+        except (RuntimeError, AttributeError) as failure:
+            # Before anything is taken. Of its threads that cannot be started, the pool in Python's
+            # own library tries to end the others as if they were processes.
+            if _NO_THREAD not in (str(failure), str(failure.__context__)):
+                raise
+            self.end()
+            self._alone = True
+            self._message(
+                f"the threads for {n} workers cannot be started ({_NO_THREAD}); going on with 1"
+            )
+            left = iter(lambda: shares.take(self), None)
+            yield from map(make(), filter(wanted, left))
+            return
         try:
             for result, error in filter(None, answers):
                 if error:
