@@ -275,11 +275,15 @@ def _measure(options: argparse.Namespace) -> int:
 
 def _insert(document: Path, section: str, text: str = "") -> None:
     """Replace what stands between the comments of a section, and draw its chart."""
-    from chart import draw
-
     parts = re.split(rf"^(<!-- (?:end of )?{section} -->\n)", document.read_text(), flags=re.M)
     if len(parts) != 5:
         raise OSError(f"{document}: <!-- {section} --> and <!-- end of {section} --> are not in it")
+    try:
+        from chart import draw
+    except ModuleNotFoundError:
+        raise OSError(
+            "the chart needs matplotlib, which is not installed: pip install matplotlib"
+        ) from None
     if text:
         parts[2] = f"\n{text}\n\n"
         document.write_text("".join(parts))

@@ -140,6 +140,18 @@ def test_a_document_without_a_place_is_said_before_anything_runs(tmp_path: Path)
     assert done.stderr.startswith(f"error: {tmp_path / 'a.md'}: ")
 
 
+def test_without_matplotlib_one_sentence_says_how_to_install_it(document: Path) -> None:
+    code = (
+        "import sys; sys.modules['matplotlib'] = None; sys.path.insert(0, 'scripts'); "
+        f"import benchmark; sys.exit(benchmark.main(['--into', {str(document)!r}]))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr == (
+        "error: the chart needs matplotlib, which is not installed: pip install matplotlib\n"
+    )
+
+
 @pytest.mark.parametrize(
     ("right", "wrong", "complaint"),
     [

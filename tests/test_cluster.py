@@ -41,7 +41,6 @@ from waiting import PATIENCE, within
 
 from engine.errors import ClusterError
 from engine.triangle.blas import machine
-from engine.work.dask.connection import answer
 from engine.work.dask.worker import environment, perform_for
 
 pytestmark = needs("distributed")
@@ -492,6 +491,8 @@ def test_the_block_for_dask_jobqueue_runs(
 
 
 def test_no_answer_is_waited_for_when_the_scheduler_is_gone() -> None:
+    from engine.work.dask.connection import answer
+
     never = threading.Event()
     client = SimpleNamespace(status="running")
     threading.Timer(0.1, lambda: setattr(client, "status", "connecting")).start()
@@ -501,6 +502,8 @@ def test_no_answer_is_waited_for_when_the_scheduler_is_gone() -> None:
 
 
 def test_an_answer_that_is_an_error_is_raised_where_the_question_was_put() -> None:
+    from engine.work.dask.connection import answer
+
     def question() -> int:
         raise TimeoutError("the question's own")
 
