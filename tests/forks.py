@@ -32,6 +32,7 @@ ENGINE = (
     "engine.batch.run",
     "engine.batch.status",
     "engine.batch.verify",
+    "tqdm",
 )
 """What the command line imports, early or late."""
 _NUMBER = struct.Struct("<i")

@@ -335,7 +335,6 @@ NO_MESSAGES = {
     "options.py": ["Instead of", "%(prog)s [options]"],  # a heading, and the usage
     "output.py": ["tuple["],  # a type
     "bars.py": [" of ", "elapsed", "left", "computing and"],  # bars
-    "progress.py": ["{desc}", "elapsed"],  # a bar
     "shapes.py": ["import json", " in row.items()", " for row in ", "json.loads(", "map("],  # code
     "similarities.py": ["tuple[", "similarities in"],  # a type and a repr
     # What stands below the tables.
@@ -344,6 +343,7 @@ NO_MESSAGES = {
     "synthesize.py": ["films of"],  # what it has written
     "tables.py": ["tr>", "style="],  # HTML
     "values.py": ["LocalValues"],  # a type
+    "widgets.py": ["{desc}", "elapsed"],  # a bar
 }
 """Texts that are no error and no message."""
 OF_PICTURES = (

@@ -4,8 +4,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import zip_longest
 
-from tqdm import tqdm
-
 from engine.disk import size
 from engine.errors import shown
 from engine.triangle.blocks import ROW_BLOCK_CELLS
@@ -97,8 +95,8 @@ def heading(at: tuple[str, int, int] | None, elapsed: float, left: float, width:
     width
         Columns there are.
     """
-    times = f"{tqdm.format_interval(elapsed)} elapsed"
-    ahead = f"{tqdm.format_interval(left)} left" if left else ""
+    times = f"{_interval(elapsed)} elapsed"
+    ahead = f"{_interval(left)} left" if left else ""
     both = ", ".join(filter(None, [times, ahead]))
     choices = [both, ahead or times]
     if at:
@@ -128,9 +126,17 @@ def standing(at: tuple[str, int, int] | None, stages: Sequence[Stage], now: floa
     if at:
         words.append(f"{at[1]} of {at[2]} decades")
     if left := max(stage.left(now) for stage in unfinished):
-        words.append(f"{tqdm.format_interval(left)} left")
+        words.append(f"{_interval(left)} left")
     return "; ".join(words)
 
 
+def _interval(seconds: float) -> str:
+    from tqdm import tqdm  # It takes longer to import than most of the engine; here it is wanted.
+
+    return str(tqdm.format_interval(seconds))
+
+
 def _amount(n: int, unit: str) -> str:
-    return size(n) if unit == "B" else f"{n}" if n < 1000 else tqdm.format_sizeof(n)
+    from tqdm import tqdm
+
+    return size(n) if unit == "B" else f"{n}" if n < 1000 else str(tqdm.format_sizeof(n))

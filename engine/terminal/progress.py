@@ -3,15 +3,15 @@
 import os
 import shutil
 import sys
-import threading
 import time
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, TextIO
 
-from tqdm.auto import tqdm
-
-from engine.progress import Progress
+from engine.progress import Progress, in_notebook
 from engine.store.location import masked
 from engine.terminal.bars import Stage, bar, heading, joined, standing
+
+if TYPE_CHECKING:
+    from engine.terminal.widgets import Widgets
 
 _LINE_SECONDS = 10.0
 """Between two lines of progress where there are no bars."""
@@ -19,20 +19,7 @@ _AT_SECONDS = 1.0
 """For which a decade is named as being at work after it was last heard of."""
 DRAW_SECONDS = 0.1
 """Between two drawings of the bars."""
-_WIDGETS = any(base.__module__ == "tqdm.notebook" for base in tqdm.__mro__)
-"""This is a notebook, which shows bars though it is no terminal."""
 _TO_END_OF_LINE, _BELOW = "\x1b[K", "\x1b[J"
-
-
-class _Bar(tqdm):  # type: ignore[misc]
-    """tqdm's bar, without a lock for other processes.
-
-    That lock is a semaphore, for which Python starts a process that imports from the current
-    folder, where a file may be called like a library.
-    """
-
-
-_Bar.set_lock(threading.RLock())
 
 
 class TerminalProgress(Progress):
@@ -68,9 +55,13 @@ class TerminalProgress(Progress):
         # Where the cursor cannot go up, several bars would become a heap of lines.
         movable = self.stream.isatty() and os.environ.get("TERM") != "dumb"
         self._draws = movable and not quiet
-        self._widgets: dict[str, Any] | None = None
-        if _WIDGETS and stream is None and not quiet:
-            self._widgets, self._draws = {}, False
+        self._widgets: Widgets | None = None
+        # A notebook shows bars though it is no terminal.
+        if in_notebook() and stream is None and not quiet:
+            from engine.terminal import widgets
+
+            if widgets.AVAILABLE:
+                self._widgets, self._draws = widgets.Widgets(self.stream), False
 
     @property
     def total(self) -> dict[str, int]:
@@ -98,7 +89,7 @@ class TerminalProgress(Progress):
         stage = self._stages[name]
         stage.done = min(stage.total, stage.done + amount)
         self._show(at_once=stage.done == stage.total)
-        no_bars = not (self.quiet or self._draws or self._widgets is not None)
+        no_bars = not (self.quiet or self._draws or self._widgets)
         if no_bars and time.monotonic() - self._said > _LINE_SECONDS:
             self._said = time.monotonic()
             if line := self.standing():
@@ -134,10 +125,8 @@ class TerminalProgress(Progress):
             self._show(at_once=True)
             self._put("\n" * self._n_lines)
             self._n_lines = 0
-        for widget in (self._widgets or {}).values():
-            widget.close()
         if self._widgets:
-            self._widgets.clear()
+            self._widgets.close()
         self._closed = True
 
     def _write(self, text: str) -> None:
@@ -147,8 +136,8 @@ class TerminalProgress(Progress):
 
     def _show(self, *, at_once: bool) -> None:
         """Draw the bars, unless they were drawn a moment ago."""
-        if self._widgets is not None:
-            self._show_widgets(self._widgets)
+        if self._widgets:
+            self._widgets.show(joined(self._stages.values()))
         now = time.monotonic()
         if not self._draws or not (at_once or now - self._drawn > DRAW_SECONDS):
             return
@@ -172,29 +161,6 @@ class TerminalProgress(Progress):
         text = f"{_TO_END_OF_LINE}\n".join(lines)
         self._put(f"\r{text}{_BELOW}\x1b[{len(lines) - 1}A\r")
         self._n_lines = len(lines)
-
-    def _show_widgets(self, widgets: dict[str, Any]) -> None:
-        """Let a notebook have a bar for each stage."""
-        for stage in joined(self._stages.values()):
-            # Under the name it begins with: whether two are one is known when the second begins.
-            key = stage.name.partition(" ")[0]
-            shown = widgets.get(key)
-            if shown is None or shown.total != stage.total or shown.n > stage.done:
-                if shown is not None:
-                    shown.close()
-                unit = stage.unit if stage.unit == "B" else f" {stage.unit}"
-                shown = widgets[key] = _Bar(
-                    total=stage.total,
-                    initial=stage.done,
-                    desc=f"{stage.name:<9}",
-                    unit=unit,
-                    unit_scale=True,
-                    file=self.stream,
-                    bar_format="{desc} {percentage:3.0f}% |{bar}| {n_fmt}/{total_fmt}"
-                    "{unit} [{elapsed} elapsed, {remaining} left]",
-                )
-            shown.set_description(f"{stage.name:<9}", refresh=False)
-            shown.update(stage.done - shown.n)
 
     def _width(self) -> int:
         try:

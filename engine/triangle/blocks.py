@@ -98,7 +98,11 @@ class Grid:
     @property
     def n_chunks(self) -> int:
         """Number of chunks that hold a pair."""
-        return sum(1 for row in range(self.n_row_blocks) for _ in self.chunks(row))
+        rows, step = self.n_row_blocks, self.width // self.height
+        # Left of the diagonal row-block k has k // step chunks. Where it is one row, the chunk that
+        # ends at the diagonal has no pair either.
+        whole, rest = divmod(rows + (self.height == 1), step)
+        return rows * self.n_columns - step * (whole * (whole - 1) // 2) - rest * whole
 
     def row_block(self, index: int) -> RowBlock:
         """Row-block number `index`, from 0 at the top."""
