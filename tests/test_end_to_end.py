@@ -303,7 +303,7 @@ def copy(source: Path, root: Path) -> Path:
 def test_workers_select_the_same_pairs(
     by_workers: Path, tmp_path: Path, rule: dict[str, int]
 ) -> None:
-    finish(copy(by_workers, tmp_path), workers=4, **rule)
+    finish(copy(by_workers, tmp_path), workers=2, **rule)
     assert outputs(tmp_path) == expected(tmp_path, **rule)
 
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
@@ -28,6 +28,7 @@ def test_quantiles_are_numpys_to_the_bit(few: int, numbers: NDArray[np.float64])
         assert quantiles(in_pieces(numbers), PARTS) == np.quantile(numbers, PARTS).tolist()
 
 
+@settings(max_examples=50)
 @given(
     arrays(np.float64, st.integers(1, 9), elements=st.sampled_from([-np.inf, -1.0, 2.0, np.inf]))
 )

@@ -437,7 +437,7 @@ HUGE = {
 def test_text_without_end_is_refused_long_before_all_of_it_is_read(
     tmp_path: Path, head: bytes, filling: bytes
 ) -> None:
-    path = written(tmp_path, head + filling * 2**26)
+    path = written(tmp_path, head + filling * 2**25)
     with open(path, "rb") as file:
         with pytest.raises(InputError):
             parse_embeddings(file, "x")

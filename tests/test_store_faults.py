@@ -330,7 +330,7 @@ def test_what_cannot_be_read_is_an_error_and_nothing_is_deleted_for_it(
 @pytest.mark.parametrize("sizes", [3, pytest.param(30, marks=pytest.mark.storm)])
 def test_without_enough_memory_nothing_finished_is_lost(sizes: int, tmp_path: Path) -> None:
     data = tmp_path / "data"
-    put(data, NAME.approach, NAME.decade, films(300, 1000))
+    put(data, NAME.approach, NAME.decade, films(300, 200))
     assert engine.run(data, workers=1, export=False).ok
     before = files(store_folder(data))
     statuses = []
