@@ -98,11 +98,9 @@ class Grid:
     @property
     def n_chunks(self) -> int:
         """Number of chunks that hold a pair."""
-        rows, step = self.n_row_blocks, self.width // self.height
-        # Left of the diagonal row-block k has k // step chunks. Where it is one row, the chunk that
-        # ends at the diagonal has no pair either.
-        whole, rest = divmod(rows + (self.height == 1), step)
-        return rows * self.n_columns - step * (whole * (whole - 1) // 2) - rest * whole
+        height, width, columns = self.height, self.width, self.n_columns
+        # Left of a row-block's first pair, that of row k * height, there are these chunks.
+        return sum(columns - (k * height + 1) // width for k in range(self.n_row_blocks))
 
     def row_block(self, index: int) -> RowBlock:
         """Row-block number `index`, from 0 at the top."""
