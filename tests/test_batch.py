@@ -264,6 +264,9 @@ def test_settings_that_contradict_the_store_change_nothing_and_say_what_would(
         assert listener.stages == []
         assert word in str(caught.value)
         assert "add --restart to delete 401 computed pairs" in str(caught.value)
+        # Which --export-only would refuse.
+        with pytest.raises(EngineError, match="add --restart instead of --export-only to delete"):
+            engine.run(root, compute=False, **other)
 
 
 @CONTRADICTIONS

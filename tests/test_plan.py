@@ -119,11 +119,11 @@ def test_settings_that_contradict_what_is_computed_are_said_with_what_they_would
     state = state_of(root, asked)
     assert state.computed
     assert (state.kernel, state.normalize) == ("dot", False)
-    error = contradiction([state])
+    error = contradiction([state], asked)
     assert what in error
     assert f"add --restart to delete {N_PAIRS:,} computed pairs" in error
     same = Arguments(kernel="dot", normalize=False)
-    assert contradiction([state_of(root), state_of(root, same)]) == ""
+    assert contradiction([state_of(root), state_of(root, same)], same) == ""
 
 
 def test_settings_that_nobody_asks_for_are_those_of_the_store(tmp_path: Path) -> None:
@@ -140,7 +140,7 @@ def test_settings_that_nobody_asks_for_are_those_of_the_store(tmp_path: Path) ->
             "normalize=False contradicts the store, which has --normalize",
         ),
     ]:
-        assert what in contradiction([state_of(tmp_path, asked)])
+        assert what in contradiction([state_of(tmp_path, asked)], asked)
     put(tmp_path, "genres", "1990", films(5, seed=1))
     state = state_of(tmp_path)
     assert (state.kernel, state.normalize, state.obsolete) == ("gemm", True, True)
@@ -150,9 +150,10 @@ def test_settings_that_nobody_asks_for_are_those_of_the_store(tmp_path: Path) ->
 
 def test_settings_that_contradict_a_decade_without_a_record_are_said(root: Path) -> None:
     (root / "similarities.zarr" / "genres" / "1990" / "zarr.json").write_text("{")
-    state = state_of(root, Arguments(kernel="gemm"))
-    assert "--restart to delete what is computed" in contradiction([state])
-    assert contradiction([state_of(root)]) == ""
+    asked = Arguments(kernel="gemm")
+    error = contradiction([state_of(root, asked)], asked)
+    assert "--restart to delete what is computed" in error
+    assert contradiction([state_of(root)], Arguments()) == ""
 
 
 def test_an_input_counts_by_its_content_and_not_by_its_time_stamp(root: Path) -> None:

@@ -94,7 +94,7 @@ class Job:
         names = [name for name, summary in self.summaries.items() if not summary.error]
         states = look(self.source, names, self.asked, input_needed=self.asked.compute)
         if self.rounds == 0:
-            if error := contradiction(states):
+            if error := contradiction(states, self.asked):
                 raise EngineError(error)
             self._tell(notices.settings_taken(states, self.asked))
             if self.asked.compute:

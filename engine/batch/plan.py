@@ -273,7 +273,7 @@ def _conflict(asked: Arguments, kernel: KernelName, normalize: bool) -> str:
     return ""
 
 
-def contradiction(states: Iterable[DecadeState]) -> str:
+def contradiction(states: Iterable[DecadeState], asked: Arguments) -> str:
     """Say which option contradicts what is computed, and what it would cost; empty when none does.
 
     What was computed is never deleted because an option was given or forgotten.
@@ -284,9 +284,10 @@ def contradiction(states: Iterable[DecadeState]) -> str:
     pairs = sum(state.pairs_stored for state in against)
     # Without a record it is known that there are pairs, not how many.
     deleted = f"{pairs:,} computed pairs" if pairs else "what is computed"
+    restart = "--restart" if asked.compute else "--restart instead of --export-only"
     return (
         f"{against[0].conflict} for {some(against)}: leave the option out to keep that, or add "
-        f"--restart to delete {deleted} and compute anew"
+        f"{restart} to delete {deleted} and compute anew"
     )
 
 

@@ -94,7 +94,7 @@ def status(
         found,
         choice.errors,
         choice.unread,
-        refused="" if restart else contradiction(states),
+        refused="" if restart else contradiction(states, asked),
         warning=short_of_space(target, [(decade.output, decade.forecast) for decade in found]),
         seconds=wall_seconds(seconds, used),
         workers=used,
@@ -162,7 +162,7 @@ def _next(state: DecadeState, asked: Arguments) -> str:
 
 def _reason(state: DecadeState, asked: Arguments, following: str) -> str:
     if following == "fail":
-        return state.error or contradiction([state]) or not_computed(state)
+        return state.error or contradiction([state], asked) or not_computed(state)
     return "" if asked.restart else state.stale
 
 
