@@ -38,7 +38,7 @@ def vectors_sha256(vectors: NDArray[np.float64]) -> str:
 def write_embeddings(
     values: Values, group: str, ids: Sequence[str], vectors: NDArray[np.float64]
 ) -> None:
-    """Write the ids and vectors of a decade, and the metadata of all but its own group."""
+    """Write the ids and vectors of a decade, and the metadata of all its arrays."""
     write_metadata(values, group, *vectors.shape)
     values.delete_dir(f"{group}/vectors/c")  # There may have been more of them.
     # Lost in a power cut, they would take what was computed with them.
@@ -52,20 +52,19 @@ def write_embeddings(
 
 
 def write_metadata(values: Values, group: str, n_films: int, n_dimensions: int) -> None:
-    """Write the metadata of the arrays of a decade and of its approach, where they are damaged."""
-    for key, document in damaged_metadata(values, group, n_films, n_dimensions).items():
-        values.set_durably(key, document)
+    """Write the metadata of the arrays of a decade, where they are not as they should be."""
+    for name in damaged_metadata(values, group, n_films, n_dimensions):
+        document = metadata.arrays(n_films, n_dimensions)[name]
+        values.set_durably(f"{group}/{name}/zarr.json", document)
 
 
-def damaged_metadata(
-    values: Values, group: str, n_films: int, n_dimensions: int
-) -> dict[str, bytes]:
-    """Find the keys at which something else lies than `write_metadata` writes, and what that is."""
-    documents = metadata.arrays(n_films, n_dimensions)
-    expected = {f"{group}/{name}/zarr.json": content for name, content in documents.items()}
-    expected[f"{group.partition('/')[0]}/zarr.json"] = metadata.group({})
-    found = dict(zip(expected, values.get_many(expected), strict=True))
-    return {key: content for key, content in expected.items() if found[key] != content}
+def damaged_metadata(values: Values, group: str, n_films: int, n_dimensions: int) -> list[str]:
+    """Name the arrays of a decade whose metadata are not what `write_metadata` writes."""
+    expected = metadata.arrays(n_films, n_dimensions)
+    found = values.get_many(f"{group}/{name}/zarr.json" for name in expected)
+    return [
+        name for name, content in zip(expected, found, strict=True) if content != expected[name]
+    ]
 
 
 @dataclass

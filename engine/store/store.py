@@ -32,6 +32,7 @@ from engine.triangle.kernel import KERNELS, KernelName
 
 _FORMAT_KEY = "similarity_store_format"
 _ROOT = metadata.group({_FORMAT_KEY: FORMAT})
+_APPROACH = metadata.group({})
 
 
 class Store:
@@ -169,6 +170,9 @@ class Store:
 
     def write_record(self, name: DecadeName, record: Record) -> None:
         """Replace the record of a group, in one step, when it has reached the disk."""
+        approach = f"{name.approach}/zarr.json"
+        if self._values.get(approach) != _APPROACH:
+            self._values.set_durably(approach, _APPROACH)
         self._values.set_durably(f"{name.group}/zarr.json", record.metadata())
 
     def has_checksums(self, name: DecadeName) -> bool:
@@ -209,14 +213,19 @@ class Store:
 
     def damaged_metadata(self, record: Record) -> list[str]:
         """Name the parts of a decade whose metadata are not what the engine writes."""
-        damaged = arrays.damaged_metadata(
+        approach = record.group.partition("/")[0]
+        parts = arrays.damaged_metadata(
             self._values, record.group, record.n_films, record.n_dimensions
         )
-        return [key.split("/")[-2] for key in damaged]
+        damaged = self._values.get(f"{approach}/zarr.json") != _APPROACH
+        return [*parts, *([approach] if damaged else [])]
 
     def mend_metadata(self, record: Record) -> None:
         """Write the metadata of a decade again, where they are not what the engine writes."""
         arrays.write_metadata(self._values, record.group, record.n_films, record.n_dimensions)
+        approach = f"{record.group.partition('/')[0]}/zarr.json"
+        if self._values.get(approach) != _APPROACH:
+            self._values.set_durably(approach, _APPROACH)
 
     def forget(self, name: DecadeName) -> None:
         """Delete a group, its record first."""
