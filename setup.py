@@ -10,8 +10,9 @@ if sys.version_info < (3, 11):  # noqa: UP036 - Before pip looks for packages th
 
 _DIGITS, _POWERS = "engine/legacy_json/digits.h", "engine/powers.h"
 
-# No contraction: a fused multiply-add is another number. And not what CFLAGS may ask for: code that
-# takes no number for NaN, and a module that rounds to zero in the whole process once it is loaded.
+# No contraction: a fused multiply-add is another number. Nor what CFLAGS may ask for: code that
+# assumes there is no NaN, or a module that, once loaded, makes the whole process round the smallest
+# numbers to zero.
 _EXACT = ["-fno-fast-math", "-fno-finite-math-only", "-fno-unsafe-math-optimizations"]
 _EXACT += ["-ffp-contract=off"]
 

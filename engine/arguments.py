@@ -137,7 +137,7 @@ def read_rule(min_similarity: object, top_percent: object, top_k: object) -> Rul
     return Rule(
         _read("min_similarity", number, min_similarity),
         _read("top_percent", percent, top_percent),
-        _read("top_k", lambda value: min(positive(value), _MOST), top_k),
+        _read("top_k", lambda value: min(whole_number(value), _MOST), top_k),
     )
 
 
@@ -160,11 +160,11 @@ def worker_count(value: object) -> int | None:
     """Read a number of workers; None, as many as there are CPUs, of ``"all"``."""
     if isinstance(value, str) and value == "all":
         return None
-    return positive(value, "a positive integer or all")
+    return whole_number(value, "a positive integer or all")
 
 
-def positive(value: object, expected: str = "a positive integer", least: int = 1) -> int:
-    """Read a number of things, at least one."""
+def whole_number(value: object, expected: str = "a positive integer", least: int = 1) -> int:
+    """Read a number of things, no fewer than `least`."""
     if isinstance(value, str):
         found = int(value) if re.fullmatch("[0-9]{1,100}", value) else -1
     else:

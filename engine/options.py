@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NoReturn, TypeVar
 
 from engine import native
-from engine.arguments import number, percent, positive, seconds, worker_count, year
+from engine.arguments import number, percent, seconds, whole_number, worker_count, year
 from engine.errors import shown
 from engine.triangle.kernel import KERNELS
 from engine.version import __version__
@@ -112,7 +112,7 @@ def parser() -> argparse.ArgumentParser:
     rule.add_argument(
         "--top-k",
         metavar="K",
-        type=_typed(positive),
+        type=_typed(whole_number),
         help="export only the pairs among the K best of either film (default: every pair)",
     )
     what.add_argument(
@@ -195,7 +195,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def store_parser(
-    module: str, description: str, output: str, decade: str
+    module: str, description: str, data_help: str, decade_help: str
 ) -> argparse.ArgumentParser:
     """Build the parser of another command, which shows what is in a store."""
     parser = Parser(prog=f"python -m {module}", allow_abbrev=False, description=description)
@@ -204,11 +204,11 @@ def store_parser(
         "--data",
         metavar="DIR",
         default="data",
-        help=f"root of the data; {output} (default: %(default)s)",
+        help=f"root of the data; {data_help} (default: %(default)s)",
     )
     add("--store", metavar="PATH_OR_URL", help="the zarr store (default: DIR/similarities.zarr)")
     add("--approach", metavar="NAME", nargs="+", help="only these (default: all)")
-    add("--decade", metavar="YEAR", nargs="+", type=lambda x: x.removesuffix("s"), help=decade)
+    add("--decade", metavar="YEAR", nargs="+", type=lambda x: x.removesuffix("s"), help=decade_help)
     return parser
 
 

@@ -38,9 +38,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def guarded(
-    work: Callable[[argparse.Namespace, Progress], int], options: argparse.Namespace, whole: str
+    work: Callable[[argparse.Namespace, Progress], int], options: argparse.Namespace, outcome: str
 ) -> int:
-    """Do work that returns an exit status; make one line of what goes wrong, or interrupts it."""
+    """Do work that returns an exit status; make one line of what goes wrong.
+
+    What comes of it is said when it is interrupted.
+    """
     progress = TerminalProgress()
     try:
         return work(options, progress)
@@ -50,7 +53,7 @@ def guarded(
         progress.error(reason(error, options.data))
     except KeyboardInterrupt:
         progress.close()
-        print(f"interrupted; {whole}", file=sys.stderr)
+        print(f"interrupted; {outcome}", file=sys.stderr)
         return 130
     return 1
 

@@ -113,7 +113,9 @@ def stays_from_three() -> Callable[[int], int]:
 
 def children() -> list[tuple[int, str]]:
     """List the living children of this process: number and command."""
-    found = []
+    found: list[tuple[int, str]] = []
+    if not os.path.isdir("/proc"):
+        return found
     for pid in filter(str.isdigit, os.listdir("/proc")):
         try:
             with open(f"/proc/{pid}/stat") as stat, open(f"/proc/{pid}/cmdline") as cmdline:

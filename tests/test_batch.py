@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -370,6 +371,17 @@ def test_export_only_writes_json_from_the_store_even_without_the_inputs(root: Pa
     assert summary.ok
     assert set(computed(summary).values()) == {0}
     assert outputs(root) == wanted
+
+
+def test_what_is_said_of_an_export_without_the_inputs_is_what_comes(root: Path) -> None:
+    engine.run(root, workers=1, export=False)
+    shutil.rmtree(root / "embeddings")
+    said = engine.status(root, compute=False)
+    assert {decade.next for decade in said.decades} == {"export"}
+    summary = engine.run(root, workers=1, compute=False)
+    assert summary.ok
+    assert {decade.name for decade in summary.decades} == {decade.name for decade in said.decades}
+    assert {decade.next for decade in engine.status(root, compute=False).decades} == {"nothing"}
 
 
 def test_export_only_without_a_store_is_an_error_and_makes_none(root: Path) -> None:

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import re
 import shutil
 import signal
 import subprocess
@@ -352,10 +353,18 @@ def test_a_command_that_fails_says_how(tmp_path: Path, program: str, complaint: 
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="what /proc tells of memory")
-def test_a_command_may_end_while_its_memory_is_looked_at(tmp_path: Path) -> None:
-    # One of some 300 ends in that moment. That a thread failed is a warning, hence an error here.
-    for _ in range(600):
-        measure(["true"], tmp_path / "log")
+def test_a_command_may_end_while_its_threads_are_listed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def gone(folder: str) -> list[str]:
+        asked.append(folder)
+        raise FileNotFoundError(folder)
+
+    monkeypatch.setattr("os.listdir", gone)
+    measure(["sleep", "0.1"], tmp_path / "log")  # An error in a thread would be one here.
+    assert re.fullmatch(r"/proc/\d+/task", asked[0])
 
 
 def test_memory_is_touched_and_given_back_but_for_a_page_here_and_there() -> None:

@@ -262,8 +262,12 @@ def test_after_three_killed_workers_the_run_stops_with_a_sentence(
 
 
 def listens(run: Running) -> bool:
-    """Whether the run has taken over from Python's own start."""
-    for line in Path(f"/proc/{run.pid}/status").read_text().splitlines():
+    """Whether the run has taken over from Python's own start, or has come to its end."""
+    try:
+        status = Path(f"/proc/{run.pid}/status").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+    for line in status.splitlines():
         if line.startswith("SigCgt:"):
             return bool(int(line.split()[1], 16) >> (signal.SIGTERM - 1) & 1)
     return False

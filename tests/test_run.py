@@ -267,7 +267,6 @@ def test_signals_that_were_ignored_before_stay_ignored(
     assert films.faults(data) == {}
 
 
-@pytest.mark.usefixtures("eager_workers")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_reader_of_stderr_that_has_stopped_reading_does_not_keep_a_run_from_its_end(
     number: signal.Signals, door: Path, data: Path
@@ -302,10 +301,12 @@ def test_a_reader_of_stderr_that_has_stopped_reading_does_not_keep_a_run_from_it
             os.close(read)
 
 
+@pytest.mark.usefixtures("eager_workers")
 def test_ctrl_c_in_a_call_from_python_is_a_keyboard_interrupt(data: Path) -> None:
     class Interrupts(engine.Progress):
         def advance(self, name: str, amount: int) -> None:
             if name == "computing":
+                assert children() != before
                 os.kill(os.getpid(), signal.SIGINT)
 
     before = children()

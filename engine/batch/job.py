@@ -66,6 +66,9 @@ class Job:
     highest: dict[DecadeName, float] = field(default_factory=dict)
     """Highest similarity in the row-blocks of which no pair is exported."""
 
+    def __post_init__(self) -> None:
+        self.store = self.source.store
+
     def round(self) -> bool:
         """Do what is missing; True when something was lost and another round is needed."""
         self.again = False
@@ -82,9 +85,6 @@ class Job:
         except WorkerDiedError as death:
             self._go_on_after(death)
         return self.again
-
-    def __post_init__(self) -> None:
-        self.store = self.source.store
 
     @property
     def _selects(self) -> bool:

@@ -77,7 +77,7 @@ def status(
     there = target.exists()
     choice = choose(folder, target, asked.approaches, asked.decades, there)
     if there:
-        states = look(source, choice.names, asked)
+        states = look(source, choice.names, asked, input_needed=asked.compute)
     else:
         states = [
             DecadeState(name, folder.input(name), folder.output(name)) for name in choice.names

@@ -59,7 +59,7 @@ if native.numbers:
     native.numbers.load_powers(native.powers_of_ten())
 
 _T, _F, _COMMA = b"tf,"  # looked for as integers, three times as fast as b"t" in a short list
-_DIGITS = 768  # of a number; orjson does not see of more of them whether they are zeros
+_DIGITS = 768  # of a number; beyond these orjson does not see whether all are zeros
 
 _DAMAGED = "write the file again, it may be cut short or edited by hand"
 _CORRECT = "correct this film or leave it out"
@@ -270,7 +270,8 @@ def _elements(row: bytes) -> list[float]:
     if not elements:
         raise ValueError
     if _may_be_long(row):
-        texts = zip(row[1:-1].split(b","), elements, strict=False)  # Strings may hold commas.
+        # A comma within a string shifts the texts; such a list is refused either way.
+        texts = zip(row[1:-1].split(b","), elements, strict=False)
         elements = [float(text) if isinstance(x, float) else x for text, x in texts]
     return elements
 

@@ -49,7 +49,7 @@ def other_shape(name: str, head: bytes) -> str | None:
     code = (
         f"import json, pathlib; file = pathlib.Path({json.dumps(name)}); text = file.read_bytes(); "
         f"rows = {rows}; films = {{{films}}}; "
-        f'assert len(films) == {n_films}, "an id stands twice"; file.write_text(json.dumps(films))'
+        f'len(films) == {n_films} or exit("an id stands twice"); file.write_text(json.dumps(films))'
     )
     return sentence(name, "", found, _EXPECTED, f"convert it: python -c {shlex.quote(code)}")
 

@@ -12,7 +12,7 @@ from typing import Any, NoReturn, SupportsIndex, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.arguments import Count, positive
+from engine.arguments import whole_number
 from engine.data_folder import DecadeName
 from engine.errors import DamagedError, NotComputedError, NotFoundError, shown
 from engine.query.whole import WholeDecade
@@ -154,7 +154,7 @@ class Decade(WholeDecade):
         return row
 
     def similar_to(
-        self, film: FilmId, k: Count = 10, *, partial: bool = False
+        self, film: FilmId, k: str | SupportsIndex = 10, *, partial: bool = False
     ) -> list[tuple[str, float]]:
         """Find the films most similar to one.
 
@@ -179,7 +179,7 @@ class Decade(WholeDecade):
         ValueError
             When `k` is no integer, or negative.
         """
-        k = positive(k, "an integer of at least 0", least=0)
+        k = whole_number(k, "an integer of at least 0", least=0)
         row = self.row(film, partial=partial)
         order = np.argsort(-row, kind="stable")  # NaN comes last.
         order = order[: np.count_nonzero(~np.isnan(row))][:k]

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from engine.arguments import Count, Number, number, positive, read_rule
+from engine.arguments import Count, Number, number, read_rule, whole_number
 from engine.query.chunks import StoredPairs
 from engine.triangle.quantiles import Read, describe, quantiles
 from engine.triangle.selection import Pairs, kept_pairs, nearest
@@ -180,7 +180,7 @@ class WholeDecade(StoredPairs):
         >>> [films.ids[place] for place in places[0]]  # doctest: +SKIP
         ['20489406', '1837043']
         """
-        return nearest(self._rows(self._present(partial)), self._grid.n_films, positive(k))
+        return nearest(self._rows(self._present(partial)), self._grid.n_films, whole_number(k))
 
     def quantile(self, part: float) -> float:
         """Find the similarity below which a part of all pairs lies.

@@ -129,7 +129,7 @@ def _check_place(option: str, place: str | os.PathLike[str] | None) -> None:
         except FileNotFoundError:
             raise EngineError(
                 f"{shown(str(place), 300)}: the current folder, in which it would lie, was "
-                f"deleted; go to another, or give {option} from / on"
+                f"deleted; go to another, or give {option} as a path that begins with /"
             ) from None
 
 
