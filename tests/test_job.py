@@ -11,8 +11,9 @@ from reference import chunks, expected, films, output_path, outputs, put, stamps
 
 import engine
 from engine.data_folder import DecadeName
+from engine.work.pool import Workers
 from engine.work.row_block import Films
-from engine.work.tasks import BlockTask, ReadTask
+from engine.work.tasks import BlockTask, ReadTask, Result, perform
 
 SIZES = {"1990": 40, "2000": 300, "2010": 530, "2020": 3, "2030": 1}
 
@@ -204,6 +205,40 @@ def test_damage_in_what_was_read_is_mended_by_reading_again(root: Path, array: s
     assert any(array in text and "again" in text for text in listener.messages)
     by_name = {decade.name: decade for decade in summary.decades}
     assert by_name[DecadeName("genres", "2010")].pairs_computed == 0
+
+
+def test_tasks_that_miss_the_same_vectors_at_once_have_them_read_again_once(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Twice in a run at most; what a task of the same round adds to it counts no more."""
+    read = Counter[DecadeName]()
+
+    def at_once(
+        self: Workers, make: Any, groups: Any, n: int, wanted: Any = lambda _: True
+    ) -> list[Result]:
+        found = []
+        for task in (task for group in groups for task in group if wanted(task)):
+            read[task.name] += isinstance(task, ReadTask)
+            if isinstance(task, ReadTask) or read[task.name] > 2:
+                found.append(perform(task))
+                continue
+            for path in (root / "similarities.zarr" / task.name.group / "vectors").rglob("c/*/*"):
+                path.write_bytes(b"")
+            found.append(perform(task))
+            assert found[-1].reread
+        return found
+
+    monkeypatch.setattr(Workers, "perform_all", at_once)
+    listener = Listener()
+    summary = engine.run(root, decades="2010", progress=listener)
+    assert summary.ok
+    assert read.total() == 3
+    again = "genres 2010s: the vectors are damaged: its input is read again"
+    assert listener.messages == [f"{root / 'similarities.zarr'}: {again}"] * 2
+    assert (
+        output_path(root, "genres", "2010").read_bytes()
+        == expected(root)["genres/similarities_2010s.json"]
+    )
 
 
 def test_a_damaged_chunk_is_computed_again_and_said_in_one_line(root: Path) -> None:

@@ -84,10 +84,10 @@ def select_task(state: DecadeState, store: Store, rule: Rule, *, compute: bool) 
 
 
 def total_seconds(
-    tasks: Iterable[BlockTask | SelectTask], states: Mapping[DecadeName, DecadeState]
+    tasks: Iterable[BlockTask | SelectTask], records: Mapping[DecadeName, Record | None]
 ) -> float:
-    """Estimate the CPU time of tasks of some decades."""
-    return sum(_seconds(task, states[task.name].record) for task in tasks if task.name in states)
+    """Estimate the CPU time of those tasks that are of some decades."""
+    return sum(_seconds(task, records[task.name]) for task in tasks if task.name in records)
 
 
 def _seconds(task: BlockTask | SelectTask, record: Record | None) -> float:

@@ -1,0 +1,76 @@
+"""One decade of a run at work: what is there of it, what was heard of it, what became of it."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from engine.batch.plan import DecadeState
+from engine.batch.summary import DecadeSummary
+from engine.data_folder import DecadeName
+from engine.triangle.selection import Selection
+from engine.work.tasks import Result
+
+_MOST_REREADS = 2
+
+
+@dataclass
+class DecadeJob:
+    """One decade of a run at work."""
+
+    state: DecadeState
+    """What was there at the last look, with what has been read since."""
+    summary: DecadeSummary
+    waiting: bool = False
+    """Its input is to be read again, in the next round."""
+    rereads: int = 0
+    """How often it was."""
+    introduced: bool = False
+    """What is worth knowing of it was said."""
+    outstanding: int = 0
+    """Row-blocks that this round has still to hear of."""
+    selection: Selection | None = None
+    """The pairs to be exported, where that is known after a look at them all."""
+    changed: bool = False
+    """The output, as far as it was written, was selected among other similarities."""
+    highest: float = math.nan
+    """Highest similarity in the row-blocks of which no pair is exported."""
+
+    @property
+    def name(self) -> DecadeName:
+        """Of approach and decade."""
+        return self.state.name
+
+    @property
+    def active(self) -> bool:
+        """Whether this round goes on with it: it has not failed, and waits for no other."""
+        return self.summary.error is None and not self.waiting
+
+    def look_again(self, state: DecadeState) -> None:
+        """Begin a round with what is there now."""
+        self.state, self.waiting = state, False
+
+    def count(self, result: Result) -> None:
+        """Add what a worker has computed and exported."""
+        summary = self.summary
+        summary.seconds += result.seconds
+        summary.pairs_computed += result.pairs_computed
+        summary.pairs_exported += result.pairs_exported
+        # What was stored but damaged is not resumed.
+        left = summary.n_pairs - summary.pairs_computed
+        summary.pairs_resumed = min(summary.pairs_resumed, left)
+        self.changed |= bool(result.pairs_computed)
+        self.highest = float(np.fmax(self.highest, result.highest))
+
+    def count_unheard(self) -> None:
+        """Add what a killed worker had finished, and could not tell."""
+        known = self.summary.pairs_resumed + self.summary.pairs_computed
+        self.summary.pairs_computed += max(0, self.state.pairs_stored - known)
+
+    def wait(self) -> bool:
+        """Have the input read again in the next round; False when that was done too often."""
+        if self.rereads >= _MOST_REREADS:
+            return False
+        self.rereads += 1
+        self.waiting = True
+        return True
