@@ -42,7 +42,7 @@ TALL = {"1920": 225, "1930": 130, "1940": 75, "1950": 65, "1960": 2, "1970": 0}
 """Many chunks of short vectors: computing and exporting take the time."""
 WIDE = {"1920": 75, "1930": 65, "1940": 30}
 """Few chunks of long vectors: reading takes the time."""
-LONG = 4096
+LONG = 2048
 """Numbers of a long vector."""
 FEW = {"1920": 75, "1930": 65, "1940": 10}
 """Few chunks of short vectors, yet more than one row-block: every run is short."""
@@ -132,6 +132,15 @@ def chunks_that_count(data: Path) -> dict[str, Stamp]:
         for name, which in chunks(store).items()
         if name.rpartition("/similarities/")[0] in groups
     }
+
+
+def row_blocks(data: Path) -> dict[Path, int]:
+    """When each row-block was finished that is; asked often, so it reads no file."""
+    found = {}
+    for row in (data / "similarities.zarr").glob("*/*/checksums/c/*/0"):
+        with contextlib.suppress(FileNotFoundError):  # It may be deleted meanwhile.
+            found[row] = row.stat().st_mtime_ns
+    return found
 
 
 def strays(data: Path) -> list[str]:
@@ -225,7 +234,7 @@ class Running:
     @property
     def over(self) -> bool:
         """Whether it has come to its end."""
-        return all(pid != self.pid for pid, _ in group(self.pid))
+        return self._process.poll() is not None
 
     def stderr(self) -> str:
         """What it has said so far."""
