@@ -7,11 +7,11 @@ import os
 import shutil
 import socket
 import stat
-import subprocess
-import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import pytest
@@ -24,17 +24,8 @@ from engine.errors import EngineError, LockedError
 from engine.store.lock import holder, lock_path, locked
 from engine.store.store import Store
 
-ROOT = Path(__file__).parents[1]
 NOBODY = 65534
-HOLD = """
-import sys, time
-from pathlib import Path
-from engine.store.lock import locked
-from engine.store.store import Store
-with locked(Store(sys.argv[1]) if sys.argv[1].endswith(".zarr") else Path(sys.argv[1])):
-    print("held", flush=True)
-    time.sleep(600)
-"""
+FORK = multiprocessing.get_context("fork")
 REMOTE = Store("s3://bucket/one.zarr")
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="to become another user needs root")
 
@@ -45,23 +36,25 @@ def store(tmp_path: Path) -> Store:
 
 
 @contextmanager
-def held_elsewhere(place: Store | Path) -> Iterator["subprocess.Popen[str]"]:
+def held_elsewhere(place: Store | Path) -> Iterator[BaseProcess]:
     """Another process that holds a lock."""
-    process = subprocess.Popen(
-        [sys.executable, "-c", HOLD, str(getattr(place, "location", place))],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
+    answers, answer = FORK.Pipe(duplex=False)
+
+    def child() -> None:
+        with locked(place):
+            answer.send("held")
+            time.sleep(600)
+
+    process = FORK.Process(target=child)
+    process.start()
+    answer.close()  # Or a child that ends without an answer would be waited for.
     try:
-        assert process.stdout
-        assert process.stdout.readline() == "held\n"
+        assert answers.recv() == "held"
         yield process
     finally:
         process.kill()
-        process.wait()
-        assert process.stdout
-        process.stdout.close()
+        process.join()
+        answers.close()
 
 
 def leave(place: Store | Path) -> Path:
@@ -138,9 +131,8 @@ def test_the_file_that_comes_and_goes_is_never_held_by_two(
     monkeypatch.setattr("engine.store.lock.PATIENCE", 0.0)
     counter = tmp_path / "counter"
     counter.write_text("0")
-    fork = multiprocessing.get_context("fork")
     turns = [
-        fork.Process(target=take_turns, args=(tmp_path / "x.json", counter, 50)) for _ in range(4)
+        FORK.Process(target=take_turns, args=(tmp_path / "x.json", counter, 50)) for _ in range(4)
     ]
     for turn in turns:
         turn.start()
@@ -303,7 +295,7 @@ def shared() -> Iterator[Path]:
 
 def told_as_nobody(work: Callable[[], object]) -> str:
     """Do something as another user, in a process that may do no more, and tell what came of it."""
-    answers, answer = multiprocessing.get_context("fork").Pipe(duplex=False)
+    answers, answer = FORK.Pipe(duplex=False)
 
     def child() -> None:
         os.setgroups([])
@@ -314,7 +306,7 @@ def told_as_nobody(work: Callable[[], object]) -> str:
         except (EngineError, OSError) as error:
             answer.send(f"{type(error).__name__}: {error}")
 
-    process = multiprocessing.get_context("fork").Process(target=child)
+    process = FORK.Process(target=child)
     process.start()
     told = answers.recv()
     process.join()
