@@ -94,12 +94,17 @@ def at_rest(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("engine.embeddings.reading.CLOCK_TICK", 0.0)
 
 
+def cut_smallest(change: Callable[[Any, str, Any], object]) -> None:
+    """As the fixture `small_blocks`, for fixtures of a wider scope."""
+    change(blocks, "CHUNK_CELLS", 16)
+    change(blocks, "ROW_BLOCK_CELLS", 64)
+    change(blocks, "TALLEST", 4)
+
+
 @pytest.fixture
 def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Row-blocks of four rows up to 16 films, of two up to 32, of one above, in this process."""
-    monkeypatch.setattr(blocks, "CHUNK_CELLS", 16)
-    monkeypatch.setattr(blocks, "ROW_BLOCK_CELLS", 64)
-    monkeypatch.setattr(blocks, "TALLEST", 4)
+    cut_smallest(monkeypatch.setattr)
 
 
 @pytest.fixture

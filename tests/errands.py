@@ -1,6 +1,7 @@
 """What the workers of the tests do; a module of its own, so that they have little to import."""
 
 import os
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -42,6 +43,14 @@ class Small:
             return result
 
         return answer
+
+
+def command_without(module: str, arguments: list[str]) -> int:
+    """Be the command line, in a process that has not imported a module before."""
+    from engine.cli import main
+
+    assert module not in sys.modules
+    return main(arguments)
 
 
 def squarer() -> Callable[[int], int]:

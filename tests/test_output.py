@@ -7,7 +7,7 @@ from pathlib import Path
 from random import Random
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.legacy_json.output import PartialOutput, checksum
@@ -47,6 +47,7 @@ def finish(output: PartialOutput) -> tuple[os.stat_result, int]:
     return finished
 
 
+@settings(max_examples=30)
 @given(blocks, st.randoms(use_true_random=False))
 def test_row_blocks_published_and_placed_in_any_order_make_the_text(
     tmp_path_factory: pytest.TempPathFactory, blocks: Blocks, random: Random
@@ -68,6 +69,7 @@ def test_row_blocks_published_and_placed_in_any_order_make_the_text(
     assert os.listdir(path.parent) == ["x.json"]
 
 
+@settings(max_examples=30)
 @given(blocks, st.data())
 def test_an_interrupted_output_goes_on_where_it_was(
     tmp_path_factory: pytest.TempPathFactory, blocks: Blocks, data: st.DataObject

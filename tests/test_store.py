@@ -32,12 +32,20 @@ NAME = DecadeName("genres", "1990")
 OTHER = DecadeName("genres", "2000")
 
 
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What `store` is copied from."""
+    root = tmp_path_factory.mktemp("made")
+    put(root, NAME.approach, NAME.decade, films(300, 5))
+    put(root, OTHER.approach, OTHER.decade, films(3, 2))
+    assert engine.run(root, workers=1, export=False).ok
+    return root
+
+
 @pytest.fixture
-def store(tmp_path: Path) -> Store:
+def store(tmp_path: Path, made: Path) -> Store:
     """A store with a finished decade of 300 films (two rows of chunks) and one of 3."""
-    put(tmp_path, NAME.approach, NAME.decade, films(300, 5))
-    put(tmp_path, OTHER.approach, OTHER.decade, films(3, 2))
-    engine.run(tmp_path, workers=1, export=False)
+    shutil.copytree(made, tmp_path, dirs_exist_ok=True)
     return Store(str(tmp_path / "similarities.zarr"))
 
 
