@@ -6,9 +6,11 @@ afterwards is real, in a group of its own, but has nothing left to import.
 
 import atexit
 import contextlib
+import gc
 import importlib
 import json
 import os
+import runpy
 import select
 import signal
 import socket
@@ -152,6 +154,18 @@ def never_sync(change: Callable[[Any, str, Any], object] = setattr) -> None:
 # --- In the process that forks
 
 
+def python(words: list[str]) -> None:
+    """Be ``python`` with these words after it, a script or a module and its arguments."""
+    if words[0] == "-m":
+        sys.path.insert(0, os.getcwd())
+        sys.argv = words[1:]
+        runpy.run_module(words[1], run_name="__main__", alter_sys=True)
+    else:
+        sys.path.insert(0, str(Path(words[0]).resolve().parent))
+        sys.argv = words
+        runpy.run_path(words[0], run_name="__main__")
+
+
 def _serve(orders: socket.socket) -> None:
     """Fork a process for each order, and answer with its number, then with its status."""
     ended, ends = os.pipe()
@@ -229,5 +243,6 @@ if __name__ == "__main__":
     for module in sys.argv[2:]:
         importlib.import_module(module)
     never_sync()
+    gc.freeze()  # What is imported is no garbage: no fork needs to look for it there.
     assert threading.active_count() == 1, "a thread would be missing in every fork"
     _serve(socket.socket(fileno=int(sys.argv[1])))
