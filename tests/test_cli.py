@@ -425,16 +425,6 @@ def test_a_name_that_the_terminal_cannot_write_does_no_harm(root: Path) -> None:
     assert r"\u0436" in done.stdout
 
 
-def test_a_reader_of_the_table_that_goes_away_does_no_harm(root: Path) -> None:
-    reading, writing = os.pipe()
-    os.close(reading)
-    command = [sys.executable, str(RUN), "--data", str(root)]
-    with os.fdopen(writing, "wb") as out:
-        result = subprocess.run(command, stdout=out, stderr=subprocess.PIPE, text=True)
-    assert (result.returncode, result.stderr) == (0, "")
-    assert outputs(root) == expected(root)
-
-
 @pytest.mark.parametrize("door", [["scripts/run.py"], ["-m", "engine"]])
 def test_a_stop_while_it_imports_is_one_sentence(door: list[str], tmp_path: Path) -> None:
     # A numpy that stops the process that imports it.

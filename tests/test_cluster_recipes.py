@@ -17,7 +17,7 @@ import engine
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENT = (ROOT / "docs" / "cluster.md").read_text()
-DECADES = [("embedding", "1990"), ("genres", "1990"), ("genres", "2000")]
+DECADES = [("embedding", "1990"), ("genres", "2000")]
 
 
 def block(word: str) -> str:

@@ -70,7 +70,7 @@ pytestmark = [
 ]
 
 
-@pytest.fixture(params=["native", "python"])
+@pytest.fixture
 def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     if request.param == "python":
         monkeypatch.setattr(native, "text", None)
@@ -87,7 +87,12 @@ def export(root: Path, **arguments: Any) -> engine.Summary:
 # --- the bytes ----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("rule", RULES, ids=str)
+@pytest.mark.parametrize(
+    ("way", "rule"),
+    [*(("native", rule) for rule in RULES), ("python", STRONGEST), ("python", BEST)],
+    indirect=["way"],
+    ids=str,
+)
 @pytest.mark.usefixtures("way")
 def test_an_export_by_a_rule_has_the_bytes_of_the_filtered_whole(
     everything: Path, rule: dict[str, Any]

@@ -228,8 +228,10 @@ def test_what_a_script_looks_for_is_what_the_engine_requires() -> None:
     assert list(needed) == required
 
 
-@pytest.mark.parametrize("script", ["run.py", "synthesize.py", "plot.py", "report.py"])
-@pytest.mark.parametrize("option", ["-P", "-I"])
+@pytest.mark.parametrize(
+    ("script", "option"),
+    [("run.py", "-P"), *((f"{name}.py", "-I") for name in ("run", "synthesize", "plot", "report"))],
+)
 def test_a_script_finds_its_engine_where_python_leaves_its_folder_out(
     script: str, option: str, tmp_path: Path
 ) -> None:

@@ -4,6 +4,7 @@ import itertools
 import json
 import math
 import shutil
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -20,11 +21,16 @@ NAMES = [(a, d) for a in ("embedding", "custom_genres") for d in (1910, 1920, 19
 
 
 def matrix_of(data: Path, approach: str, decade: int) -> NDArray[np.float64]:
-    text = (data / "embeddings" / approach / f"plots_{decade}s.json").read_text()
+    return _matrix_of((data / "embeddings" / approach / f"plots_{decade}s.json").read_text())
+
+
+@cache  # Many tests have the same films.
+def _matrix_of(text: str) -> NDArray[np.float64]:
     vectors = [np.array(vector) for vector in json.loads(text).values()]
     matrix = np.full((len(vectors), len(vectors)), np.nan)
     for (i, a), (j, b) in itertools.combinations(enumerate(vectors), 2):
         matrix[i, j] = matrix[j, i] = a @ b
+    matrix.flags.writeable = False
     return matrix
 
 
@@ -86,7 +92,7 @@ def test_hardly_a_film_and_films_all_alike(
 def test_an_unfinished_decade_is_measured_as_far_as_it_goes(sample: Path, tmp_path: Path) -> None:
     data = Path(shutil.copytree(sample, tmp_path / "sample"))
     (data / "similarities.zarr/embedding/1930/checksums/c/0/0").unlink()
-    matrix = matrix_of(data, "embedding", 1930)
+    matrix = matrix_of(data, "embedding", 1930).copy()
     matrix[:256] = matrix[:, :256] = np.nan
     pairs = pairs_of(matrix)
     films = engine.open(data)["embedding", 1930]

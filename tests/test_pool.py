@@ -135,7 +135,6 @@ def test_an_error_in_a_worker_is_an_error_here_that_shows_where(workers: Workers
 @pytest.mark.parametrize(
     ("task", "how"),
     [
-        (("exit", 3), "ended with exit status 3"),
         (("exit", 0), "ended with exit status 0"),
         (("signal", signal.SIGKILL), "was killed by SIGKILL, perhaps because memory ran out"),
         (("signal", signal.SIGSEGV), "was killed by SIGSEGV"),

@@ -5,6 +5,7 @@ import json
 import logging
 import pickle
 import shutil
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -38,11 +39,16 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def matrix_of(data: Path, approach: str) -> np.ndarray:
     """All similarities by the notebook's loop, NaN on the diagonal."""
-    text = (data / "embeddings" / approach / "plots_1990s.json").read_text()
+    return _matrix_of((data / "embeddings" / approach / "plots_1990s.json").read_text())
+
+
+@cache  # Many tests have the same films.
+def _matrix_of(text: str) -> np.ndarray:
     vectors = [np.array(vector) for vector in json.loads(text).values()]
     matrix = np.full((len(vectors), len(vectors)), np.nan)
     for i, j in itertools.combinations(range(len(vectors)), 2):
         matrix[i, j] = matrix[j, i] = vectors[i] @ vectors[j]
+    matrix.flags.writeable = False
     return matrix
 
 
