@@ -26,15 +26,17 @@ import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 from unittest import mock
 
 import numpy as np
-import pytest
 from errands import Small, cut_small
 from forks import ENGINE, ROOT, Forked, forker
 from reference import Stamp, chunks, notebook
 from waiting import PATIENCE
+
+if TYPE_CHECKING:  # It takes as long to import as a run takes.
+    import pytest
 
 NOBODY = 65534
 
@@ -323,7 +325,7 @@ class Inside:
     """Runs in this process, with small triangles."""
 
     def __init__(
-        self, command: Callable[..., tuple[int, str, str]], monkeypatch: pytest.MonkeyPatch
+        self, command: Callable[..., tuple[int, str, str]], monkeypatch: "pytest.MonkeyPatch"
     ) -> None:
         self._command = command
         cut_small(monkeypatch.setattr)

@@ -60,16 +60,15 @@ def strongest(similarities: dict[str, float], per_cent: float) -> dict[str, floa
 
 def among_best(similarities: dict[str, float], ids: list[str], k: int) -> dict[str, float]:
     """The pairs among the k best of either film, by sorting those of each; ties by file order."""
+    own: dict[str, list[str]] = {film: [] for film in ids}
+    for film, other in itertools.combinations(ids, 2):  # So those of each are in file order.
+        pair = f"{film}-{other}"
+        if not math.isnan(similarities.get(pair, math.nan)):
+            own[film].append(pair)
+            own[other].append(pair)
     kept = set()
-    for film in ids:
-        own = []
-        for other in ids:
-            pair = next(
-                (p for p in (f"{film}-{other}", f"{other}-{film}") if p in similarities), ""
-            )
-            if pair and not math.isnan(similarities[pair]):
-                own.append(pair)
-        kept.update(sorted(own, key=lambda pair: -similarities[pair])[:k])
+    for pairs in own.values():
+        kept.update(sorted(pairs, key=lambda pair: -similarities[pair])[:k])
     return {pair: x for pair, x in similarities.items() if pair in kept}
 
 

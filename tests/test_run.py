@@ -102,7 +102,7 @@ def test_bars_start_no_process_that_imports_from_where_the_user_is(
     (door / "signal.py").write_text("open('imported', 'w').close()\n")
     shown, terminal = pty.openpty()
     termios.tcsetwinsize(terminal, (24, 100))
-    command = [*DOORS["installed"], "--data", str(data)]
+    command = [*DOORS["installed"], "--data", str(data), "--workers", "1"]
     with subprocess.Popen(command, cwd=door, stdout=subprocess.PIPE, stderr=terminal) as process:
         os.close(terminal)
         said = b""
@@ -131,7 +131,7 @@ def test_a_finished_run_is_a_finished_run_however_long_its_process_takes_to_end(
         assert any(b"decades done" in line for line in process.stdout)
         time.sleep(0.05)
         process.send_signal(signal.SIGSTOP)
-        time.sleep(3.5)  # Longer than anything may have been given to end.
+        time.sleep(1.5)  # Longer than anything is given to end: a second, for the last sentence.
         process.send_signal(signal.SIGCONT)
         assert process.wait(PATIENCE) == 0
     assert films.faults(data) == {}
