@@ -3,7 +3,7 @@
     python tests/digits.py 100000000
 
 The argument is how many random bit patterns to try, half of them of similarities' size; all CPUs
-are used. CI tries some hundred thousand of them, in test_digits.py.
+are used. CI tries a hundred thousand of them, in test_digits.py.
 """
 
 import json

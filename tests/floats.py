@@ -2,7 +2,7 @@
 
     python tests/floats.py 10000000
 
-The argument is how many random texts to try, all kinds in turn; all CPUs are used. CI tries some
+The argument is how many random texts to try, all kinds in turn; all CPUs are used. CI tries a
 hundred thousand of them, in test_numbers.py.
 """
 

@@ -22,7 +22,7 @@ def test_powers_bounds_and_all_lengths_of_digits_are_written_as_json_writes_them
 
 
 def test_random_bit_patterns_are_written_as_json_writes_them() -> None:
-    assert first_difference(200_000, 7) == ""
+    assert first_difference(100_000, 7) == ""
 
 
 def test_a_wrong_digit_is_found(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,7 @@
 """Dependencies point one way: a file of the engine imports what stands below it, and no circle."""
 
 import ast
+from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -29,6 +30,7 @@ FILES = {
 }
 
 
+@cache
 def imported(path: Path) -> set[str]:
     """The files of the engine that a file imports, at its head or later; not those of its types."""
     tree = ast.parse(path.read_text())

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -96,6 +97,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return data / "similarities.zarr"
 
 
+@cache
 def triangle() -> np.ndarray:
     """The similarities of the 300 films by the notebook's loop, NaN where there is no pair."""
     vectors = np.array(list(films(300, 5).values()))

@@ -50,7 +50,7 @@ def without(*arguments: str | Path) -> str:
 
 
 def test_the_output_is_the_same_with_and_without_the_native_part(tmp_path: Path) -> None:
-    put(tmp_path, "plain", "1990", films(300, 16))
+    put(tmp_path, "plain", "1990", films(260, 16))
     put(tmp_path, "wide", "1990", films(40, 1040))
     engine.run(tmp_path, workers=1)
     assert outputs(tmp_path) == expected(tmp_path)
