@@ -358,7 +358,9 @@ class Bucket:
         url = f"{self.endpoint}/films/{urllib.parse.quote(key)}"
         # Whatever is signed counts as the owner's.
         signature = "Credential=x/20200101/us-east-1/s3/aws4_request, SignedHeaders=, Signature="
-        headers = {"Authorization": f"AWS4-HMAC-SHA256 {signature}"}
+        # What counts as a form, which urllib takes it for, would be stored as nothing.
+        kind = "application/octet-stream"
+        headers = {"Authorization": f"AWS4-HMAC-SHA256 {signature}", "Content-Type": kind}
         request = urllib.request.Request(url, content, headers, method=method)
         with urllib.request.urlopen(request) as answer:
             return bytes(answer.read())
