@@ -133,8 +133,8 @@ def finish(bucket: Bucket, data: Path, *arguments: object) -> Outcome:
 
 
 def s3(test: Callable[..., None]) -> Callable[..., None]:
-    """A test of the server, which is started once, in one process of pytest-xdist."""
-    together = pytest.mark.xdist_group("bucket")(test)
+    """A test of the server, which is started once, in the process of test_cluster.py."""
+    together = pytest.mark.xdist_group("clusters")(test)
     marked: Callable[..., None] = needs("moto", "flask", "s3fs")(together)
     return marked
 
