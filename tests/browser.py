@@ -24,6 +24,9 @@ _QUIET = (
     "--no-first-run",
     "--disable-background-networking",
     "--disable-component-update",
+    # Else each page is opened by a new process, and that takes as long as the page.
+    "--process-per-site",
+    "--disable-features=BackForwardCache,RenderDocument",
     "--remote-debugging-pipe",
 )
 
@@ -38,7 +41,8 @@ class Browser:
     def __init__(self) -> None:
         self.requests: list[str] = []
         self.complaints: list[str] = []
-        self._last = 0
+        self._last = self._opened = 0
+        self._size = (0, 0)
         self._session: str | None = None
         self._profile = tempfile.mkdtemp(prefix="browser-")
         theirs, self._to = os.pipe()
@@ -124,18 +128,20 @@ class Browser:
     def open(self, path: Path, fragment: str = "", width: int = 1280, height: int = 900) -> None:
         """Open a file and wait until it is loaded."""
         self.size(width, height)
-        self._go("about:blank")  # Else another fragment of the same file would not load it anew.
         self.requests.clear()
         self.complaints.clear()
-        self._go(path.resolve().as_uri() + fragment)
-
-    def _go(self, address: str) -> None:
+        self._opened += 1
+        # Else another fragment of the same file would not load it anew.
+        address = f"{path.resolve().as_uri()}?{self._opened}{fragment}"
         self.call("Page.navigate", url=address)
         begins = json.dumps(address.partition("#")[0])
         self.until(f"location.href.startsWith({begins}) && document.readyState === 'complete'")
 
     def size(self, width: int, height: int = 900) -> None:
         """Make the window as wide as this."""
+        if self._size == (width, height):
+            return
+        self._size = (width, height)
         self.call(
             "Emulation.setDeviceMetricsOverride",
             width=width,

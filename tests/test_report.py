@@ -701,30 +701,39 @@ def test_the_keyboard_is_enough(made: Path, browser: Browser) -> None:
     assert shown(browser)[0] == neighbour
 
 
-@pytest.mark.parametrize("width", [320, 375, 768, 1280])
+@pytest.mark.parametrize("page", ["made", "hostile", "alike"])
 def test_nothing_is_wider_than_the_window(
-    width: int, made: Path, hostile: Path, alike: Path, browser: Browser
+    page: str, browser: Browser, request: pytest.FixtureRequest
 ) -> None:
-    for path in (made / "report.html", hostile, alike):
-        browser.open(path, "#plots/2000s", width=width)
-        browser.run("document.querySelector('#rows li a').click()")
-        browser.until("document.querySelector('tr.chosen')")
+    found: Path = request.getfixturevalue(page)
+    path = found / "report.html" if found.is_dir() else found
+    browser.open(path, "#plots/2000s", width=320)
+    browser.run("document.querySelector('#rows li a').click()")
+    browser.until("document.querySelector('tr.chosen')")
+    for width in (320, 375, 768, 1280):
+        browser.size(width)
         wide = browser.run(
             "[...document.querySelectorAll('body *')].filter((e) => "
             "e.getBoundingClientRect().right > document.documentElement.clientWidth + 0.5 || "
             "e.getBoundingClientRect().left < -0.5).map((e) => e.outerHTML.slice(0, 200))"
         )
-        assert wide == []
-        assert browser.run("document.documentElement.scrollWidth <= innerWidth")
+        assert (width, wide) == (width, [])
+        assert browser.run("[innerWidth, document.documentElement.scrollWidth <= innerWidth]") == [
+            width,
+            True,
+        ]
 
 
-@pytest.mark.parametrize("width", [320, 1280])
+@pytest.mark.parametrize("decade", ["genres/1990s", "genres/2000s", "plots/2000s", "alike"])
 def test_no_label_of_a_figure_touches_another(
-    width: int, made: Path, alike: Path, browser: Browser
+    decade: str, made: Path, alike: Path, browser: Browser
 ) -> None:
-    pages = [(made / "report.html", f"#{name}s") for name in ("genres/1990", "genres/2000")]
-    for page, decade in (*pages, (made / "report.html", "#plots/2000s"), (alike, "")):
-        browser.open(page, decade, width=width)
+    if decade == "alike":
+        browser.open(alike, width=320)
+    else:
+        browser.open(made / "report.html", f"#{decade}", width=320)
+    for width in (320, 1280):
+        browser.size(width)
         boxes = browser.run(
             "[...document.querySelectorAll('.chosen :is(.tick, .mark > span, .axis, figcaption)')]"
             ".map((e) => { const range = document.createRange(); range.selectNodeContents(e); "
@@ -737,7 +746,7 @@ def test_no_label_of_a_figure_touches_another(
                 *(one[1] - other[2], other[1] - one[2]),
                 *(one[3] - other[4], other[3] - one[4]),
             )
-            assert max(apart) >= 0, (one, other)
+            assert max(apart) >= 0, (width, one, other)
 
 
 LUMINANCE = """
