@@ -33,15 +33,15 @@ FILES = {
 @cache
 def imported(path: Path) -> set[str]:
     """The files of the engine that a file imports, at its head or later; not those of its types."""
-    tree = ast.parse(path.read_text())
+    nodes = list(ast.walk(ast.parse(path.read_text())))
     types = {
         id(inner)
-        for node in ast.walk(tree)
+        for node in nodes
         if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
         for inner in ast.walk(node)
     }
     found = set()
-    for node in ast.walk(tree):
+    for node in nodes:
         if isinstance(node, ast.ImportFrom) and id(node) not in types:
             module = node.module or ""
             found |= {f"{module}.{alias.name}" for alias in node.names} | {module}

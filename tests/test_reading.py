@@ -455,7 +455,7 @@ def test_a_list_of_just_the_limit_is_read_and_a_longer_one_refused() -> None:
 
 
 def test_a_key_without_end_is_refused_at_the_limit() -> None:
-    file = io.BytesIO(b'{"' + b"1" * 2**25)
+    file = io.BytesIO(b'{"' + b"1" * (2**24 + 2**22))
     with pytest.raises(InputError):
         parse_embeddings(file, "x")
     assert 2**24 <= file.tell() < 2**24 + 2**20
