@@ -6,19 +6,20 @@ its own, round after round, checks every result against the notebook's, and prin
 In the folder benchmarking: who takes part is in lineup.py, their programs in contenders.py,
 arrow.py and compiled.py, what is measured and how in measuring.py, on what in machine.py, when two
 results agree in agreement.py, what keeps a virtual machine's memory in hand in warm_memory.py, and
-what comes of it in tables.py and chart.py.
+what comes of it in tables.py.
 """
 
 import argparse
 import contextlib
+import itertools
 import os
 import re
 import shutil
 import signal
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 
 import joblib
@@ -26,11 +27,11 @@ import joblib
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 sys.path.insert(0, str(Path(__file__).resolve().parent / "benchmarking"))
 
-from agreement import DisagreementError, difference, digests
-from lineup import Contender, Engine, Row, line_up
+from agreement import DisagreementError, Judge
+from lineup import Contender, Engine, line_up
 from machine import machine
 from measuring import FailedError, measure
-from tables import contenders_table, flat_table, ratios_table
+from tables import contenders_table, draw, flat_table, ratios_table
 from warm_memory import warm_memory
 
 from engine.synthesize import DIMENSIONS, FILMS
@@ -40,6 +41,7 @@ SCALES = {"smoke": 0.03, "medium": 0.1, "full": 1.0}
 FLAT_FILMS = {"smoke": (200, 400), "medium": (1000, 2000, 4000), "full": (2000, 5000, 10000, 20000)}
 _FLAT_DIMENSIONS = 64
 _START_FILMS = 2
+FAILURES = {FailedError: "failed", DisagreementError: "DISAGREES"}
 
 
 def say(text: str) -> None:
@@ -47,117 +49,88 @@ def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-@dataclass
-class Benchmark:
-    """A benchmark at work in a folder of its own."""
-
-    folder: Path
-    options: argparse.Namespace
-    ok: bool = True
-    all_exact: bool = True
-    reference: dict[str, str] = field(default_factory=dict)
-    """Digests of the result that others are compared with."""
-
-    def __post_init__(self) -> None:
-        self.data, self.out = self.folder / "data", self.folder / "out"
-
-    def synthesize(self, *options: object) -> None:
-        """Make embeddings, and forget those that are there with all that was made of them."""
-        shutil.rmtree(self.data, ignore_errors=True)
-        self.reference = {}
-        say("making embeddings")
-        with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
-            if synthesize(["--data", str(self.data), *map(str, options)]):
-                raise OSError(f"{self.data}: the embeddings could not be made")
-
-    def run(self, contenders: Sequence[Contender]) -> list[Row]:
-        """Run contenders in turn, round after round, and check what they made."""
-        rows = [Row(contender) for contender in contenders]
-        self.all_exact = all(contender.tolerance is None for contender in contenders)
-        for row in rows:
-            if row.contender.missing:
-                row.excluded, row.result = True, f"skipped: {row.contender.module} is not installed"
-                say(f"{row.contender.name}: {row.result}")
-        # Touched for each line-up anew: the system has moved some of the pages meanwhile.
-        with warm_memory() if self.options.warm_memory else contextlib.nullcontext(0) as touched:
-            if touched:
-                say(f"memory: {touched / 1e9:.1f} GB touched")
-            for turn in range(max(self.options.repeat, self.options.repeat_slow)):
-                for before, row in zip([None, *rows], rows, strict=False):
-                    slow = row.contender.slow
-                    if row.contender.goes_on and before and before.excluded and not row.excluded:
-                        row.excluded, row.result = True, "could not begin"
-                    if turn < (self.options.repeat_slow if slow else self.options.repeat):
-                        self._run_once(row, turn)
-        shutil.rmtree(self.out, ignore_errors=True)
-        return rows
-
-    def _run_once(self, row: Row, turn: int) -> None:
-        contender = row.contender
-        if row.excluded:
-            return
-        if not contender.goes_on:
-            shutil.rmtree(self.out, ignore_errors=True)
-            self.out.mkdir()
-            (self.out / "embeddings").symlink_to(self.data / "embeddings")
-        os.sync()  # The disk is to be done with what the one before wrote.
-        environment = contender.engine.environment if contender.engine else {}
-        try:
-            command = contender.command(self.data, self.out)
-            run = measure(command, self.folder / "stderr", environment)
-            row.result = self._check(contender.tolerance)
-        except (FailedError, DisagreementError) as error:
-            self.ok = False
-            row.excluded = True
-            row.result = "failed" if isinstance(error, FailedError) else "DISAGREES"
-            say(f"error: {contender.name}: {error}")
-        else:
-            row.runs.append(run)
-            say(f"round {turn + 1}: {contender.name}: {run.wall:.2f} s, {row.result}")
-
-    def _check(self, tolerance: float | None) -> str:
-        found, expected = self.out / "similarities", self.data / "similarities"
-        if not self.reference:
-            if tolerance is not None:
-                raise DisagreementError("there is nothing to compare it with")
-            self.reference = digests(found)
-            if not self.all_exact:  # Else digests are enough, and a copy may take 8 GB.
-                shutil.copytree(found, expected)
-            return "(reference)"
-        largest = difference(found, expected, self.reference, tolerance)
-        return f"within {largest:.1e}" if largest else "same bytes"
-
-
-def compare_all(benchmark: Benchmark, options: argparse.Namespace) -> Iterator[str]:
-    """Measure the contenders; yield what is to be printed."""
-    films = [max(2, round(SCALES[options.scale] * n)) for n in FILMS.values()]
+def compare_all(folder: Path, options: argparse.Namespace) -> tuple[list[Contender], list[str]]:
+    """Measure the contenders; return them, and what is to be printed."""
+    scale = SCALES[options.scale]
+    films = [max(2, round(scale * n)) for n in FILMS.values()]
     n_pairs = len(DIMENSIONS) * sum(n * (n - 1) // 2 for n in films)
-    benchmark.synthesize("--scale", SCALES[options.scale])
-    rows = benchmark.run(line_up(options.workers, options.engines, options.only))
-    yield (
+    contenders = line_up(options.workers, options.engines, options.only)
+    run(contenders, ["--scale", scale], folder, options)
+    return contenders, [
         f"{sum(films):,} films in {len(films)} decades under {len(DIMENSIONS)} approaches, "
-        f"{n_pairs:,} pairs; medians"
-    )
-    yield contenders_table(rows, options.workers[-1], n_pairs, options.markdown)
-    yield ratios_table(rows, options.workers, options.engines, options.markdown)
+        f"{n_pairs:,} pairs; medians",
+        contenders_table(contenders, options.workers[-1], n_pairs),
+        ratios_table(contenders, options.workers, options.engines),
+    ]
 
 
-def compare_sizes(benchmark: Benchmark, options: argparse.Namespace) -> Iterator[str]:
-    """Measure the engine on one decade that grows; yield what is to be printed."""
+def compare_sizes(folder: Path, options: argparse.Namespace) -> tuple[list[Contender], list[str]]:
+    """Measure the engine on one decade that grows; return its contenders, and what to print."""
     films = (_START_FILMS, *FLAT_FILMS[options.scale])
     measured, inputs = [], []
     for n in films:
-        benchmark.synthesize(
-            *("--films", n, "--dimensions", _FLAT_DIMENSIONS),
-            *("--approach", "embedding", "--decade", 2000),
-        )
-        inputs += [path.stat().st_size for path in benchmark.data.rglob("plots_*.json")]
-        measured.append(benchmark.run(line_up(options.workers, wanted=options.only)))
-    yield (
+        measured.append(line_up(options.workers, options.engines, options.only))
+        shape = ["--films", n, "--dimensions", _FLAT_DIMENSIONS]
+        shape += ["--approach", "embedding", "--decade", 2000]
+        run(measured[-1], shape, folder, options)
+        inputs += [path.stat().st_size for path in folder.glob("data/embeddings/*/*.json")]
+    return [*itertools.chain(*measured)], [
         f"one decade of vectors of {_FLAT_DIMENSIONS} numbers; medians; the cost of a pair "
-        f"without what a decade of {_START_FILMS} films costs, which is the start"
-    )
-    yield flat_table(films, inputs, measured, options.markdown)
+        f"without what a decade of {_START_FILMS} films costs, which is the start",
+        flat_table(films, inputs, measured),
+    ]
+
+
+def run(
+    contenders: Sequence[Contender],
+    shape: Sequence[object],
+    folder: Path,
+    options: argparse.Namespace,
+) -> None:
+    """Make embeddings, run contenders on them in turn, round after round, and check each result."""
+    data, out, reference = folder / "data", folder / "out", folder / "reference"
+    shutil.rmtree(data, ignore_errors=True)
+    shutil.rmtree(reference, ignore_errors=True)
+    say("making embeddings")
+    with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
+        if synthesize(["--data", str(data), *map(str, shape)]):
+            raise OSError(f"{data}: the embeddings could not be made")
+    for contender in contenders:
+        if contender.missing:
+            contender.result = f"skipped: {contender.module} is not installed"
+            say(f"{contender.name}: {contender.result}")
+    # For equal bytes digests are enough, and the reference may take 8 GB.
+    all_exact = all(contender.tolerance is None for contender in contenders)
+    judge = Judge(None if all_exact else reference)
+    # Touched for each line-up anew: the system has moved some of the pages meanwhile.
+    with warm_memory() if options.warm_memory else contextlib.nullcontext(0) as touched:
+        if touched:
+            say(f"memory: {touched / 1e9:.1f} GB touched")
+        for turn in range(options.repeat):
+            for contender in contenders:
+                over = contender.missing or contender.result in FAILURES.values()
+                if not over and (turn == 0 or not contender.once):
+                    _run_once(contender, turn, data, out, judge)
+    shutil.rmtree(out, ignore_errors=True)
+
+
+def _run_once(contender: Contender, turn: int, data: Path, out: Path, judge: Judge) -> None:
+    shutil.rmtree(out, ignore_errors=True)
+    out.mkdir()
+    (out / "embeddings").symlink_to(data / "embeddings")
+    command = [*contender.command, str(out)]
+    try:
+        if contender.finished:
+            measure(command)
+        os.sync()  # The disk is to be done with what was written before.
+        run = measure(command)
+        contender.result = judge.check(out / "similarities", contender.tolerance)
+    except (FailedError, DisagreementError) as error:
+        contender.result = FAILURES[type(error)]
+        say(f"error: {contender.name}: {error}")
+    else:
+        contender.runs.append(run)
+        say(f"round {turn + 1}: {contender.name}: {run.wall:.2f} s, {contender.result}")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -170,37 +143,27 @@ def parser() -> argparse.ArgumentParser:
         "front. Exit status: 0 all agree; 1 something failed or differs; 2 wrong usage; 130 "
         "interrupted.",
     )
-    scale = (
-        "smoke: seconds; medium: a minute; full: 22,390 films, minutes and 4 GB of memory for "
-        "the notebook, 8 GB in the folder, with --flat 11 (default: medium)"
-    )
-    warm = (
-        "on a virtual machine: touch all free memory but 1 GB beforehand and keep the host from "
-        "taking it back, which would be measured otherwise (takes up to a minute each time)"
-    )
-    into = (
-        "put what is printed, as Markdown, between the two comments of this file that say where, "
-        "and draw its chart anew, images/benchmark.png beside it"
-    )
     add = parser.add_argument
-    add("--scale", choices=SCALES, default="medium", help=scale)
+    text = "smoke: seconds; medium: a minute; full: 22,390 films, half an hour, 4 GB of memory and "
+    text += "8 GB in the folder, with --flat 11 (default: medium)"
+    add("--scale", choices=SCALES, default="medium", help=text)
     add("--flat", action="store_true", help="instead: the cost of a pair in one growing decade")
     add("--before", type=_checkout, metavar="PATH", help="another checkout, run in turn with this")
     text = "the engine once more, with this environment variable"
     add("--setting", type=_setting, default=[], action="append", metavar="NAME=VALUE", help=text)
-    text = (
-        "where to put a temporary folder; best on a RAM disk like /dev/shm (default: %(default)s)"
-    )
+    text = "for temporary files; best on a RAM disk like /dev/shm (default: %(default)s)"
     add("--folder", metavar="DIR", default=tempfile.gettempdir(), help=text)
-    add("--warm-memory", action="store_true", help=warm)
+    text = "touch all free memory beforehand and keep the host of a virtual machine from taking it"
+    add("--warm-memory", action="store_true", help=f"{text} back (takes up to a minute each time)")
     text = "of the engine, one or several numbers (default: 1 and the CPUs)"
     add("--workers", type=_positive, nargs="+", metavar="N", help=text)
-    add("--repeat", type=_positive, metavar="N", help="rounds (default: smoke 1, others 3)")
-    text = "rounds of the notebook (default: 1)"
-    add("--repeat-slow", type=_positive, default=1, metavar="N", help=text)
-    add("--only", nargs="+", metavar="NAME", default=[], help="only these (default: all)")
-    add("--markdown", action="store_true", help="print tables as Markdown")
-    add("--into", type=Path, metavar="FILE.md", help=into)
+    text = "rounds, but of the notebook one (default: smoke 1, others 3)"
+    add("--repeat", type=_positive, metavar="N", help=text)
+    text = "only these, and dot with the most workers (default: all; with --flat every dot)"
+    add("--only", nargs="+", metavar="NAME", default=[], help=text)
+    text = "put what is printed between the two comments of this file that say where, and draw its "
+    text += "chart anew, images/benchmark.png beside it"
+    add("--into", type=Path, metavar="FILE.md", help=text)
     return parser
 
 
@@ -218,10 +181,9 @@ def _checkout(text: str) -> Engine:
 
 
 def _setting(text: str) -> Engine:
-    name, _, value = text.partition("=")
-    if not name or name == text:
+    if not re.match("[^=]+=", text):
         raise argparse.ArgumentTypeError(f"{text!r} is not of the form NAME=VALUE")
-    return Engine(f"engine with {text}", f"{text}-", environment={name: value})
+    return Engine(f"engine with {text}", f"{text}-", setting=text)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -230,20 +192,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     usable = int(joblib.cpu_count())
     options.workers = sorted(set(options.workers or (1, usable)))
     options.repeat = options.repeat or (1 if options.scale == "smoke" else 3)
-    options.markdown = options.markdown or options.into is not None
     options.engines = [Engine(), *options.setting, *([options.before] if options.before else [])]
     known = [contender.name for contender in line_up(options.workers, options.engines)]
-    if options.flat:
-        known = [name for name in known if re.fullmatch(r"(dot|gemm)-\d+", name)]
-        options.only = options.only or [name for name in known if name.startswith("dot")]
     for name in options.only:
         if name not in known:
             parser().error(f"argument --only: {name!r} is none of {', '.join(known)}")
+    if options.flat and not options.only:
+        options.only = [name for name in known if "dot-" in name]
     if options.workers[-1] > usable:
         say(f"using {usable} workers ({options.workers[-1]} requested, {usable} CPUs)")
-    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     try:
-        return _measure(options)
+        return _report(options)
     except KeyboardInterrupt:
         say("interrupted")
         return 130
@@ -252,44 +211,39 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
 
 
-def _measure(options: argparse.Namespace) -> int:
-    section = compare_sizes if options.flat else compare_all
-    if options.into:
-        _insert(options.into, section.__name__)  # An error now, not after the hour.
+def _report(options: argparse.Namespace) -> int:
+    compare = compare_sizes if options.flat else compare_all
+    if options.into:  # An error now, not after the hour.
+        parts_of(options.into, compare.__name__)
+        if not find_spec("matplotlib"):
+            raise OSError(
+                "the chart needs matplotlib, which is not installed: pip install matplotlib"
+            )
     with tempfile.TemporaryDirectory(prefix="similarities-benchmark-", dir=options.folder) as made:
-        folder = Path(made)
-        lines = [machine(folder), *(engine.facts() for engine in options.engines)]
+        lines = [machine(Path(made)), *(engine.facts() for engine in options.engines)]
         if options.warm_memory:
             lines.append("memory: what is free is touched beforehand and kept from the host")
-        fence = ["```text", "```"] if options.markdown else []
-        texts = ["\n".join([*fence[:1], *lines, *fence[1:]])]
-        print(texts[0], flush=True)
-        benchmark = Benchmark(folder, options)
-        for text in filter(None, section(benchmark, options)):
-            texts.append(text)
-            print(f"\n{text}", flush=True)
+        facts = "\n".join(["```text", *lines, "```"])
+        print(facts, flush=True)
+        contenders, texts = compare(Path(made), options)
+    tables = "\n\n".join(filter(None, texts))
+    print(f"\n{tables}")
     if options.into:
-        _insert(options.into, section.__name__, "\n\n".join(texts))
-    return 0 if benchmark.ok else 1
+        parts = parts_of(options.into, compare.__name__)
+        options.into.write_text("".join([*parts[:2], f"\n{facts}\n\n{tables}\n\n", *parts[3:]]))
+        if not options.flat:
+            draw(contenders, options.into.parent / "images" / "benchmark.png")
+    return int(any(contender.result in FAILURES.values() for contender in contenders))
 
 
-def _insert(document: Path, section: str, text: str = "") -> None:
-    """Replace what stands between the comments of a section, and draw its chart."""
+def parts_of(document: Path, section: str) -> list[str]:
+    """Take a document apart, so that the third part is what stands between a section's comments."""
     parts = re.split(rf"^(<!-- (?:end of )?{section} -->\n)", document.read_text(), flags=re.M)
     if len(parts) != 5:
         raise OSError(f"{document}: <!-- {section} --> and <!-- end of {section} --> are not in it")
-    try:
-        from chart import draw
-    except ModuleNotFoundError:
-        raise OSError(
-            "the chart needs matplotlib, which is not installed: pip install matplotlib"
-        ) from None
-    if text:
-        parts[2] = f"\n{text}\n\n"
-        document.write_text("".join(parts))
-        if section == compare_all.__name__:
-            draw(document, document.parent / "images" / "benchmark.png")
+    return parts
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     sys.exit(main())

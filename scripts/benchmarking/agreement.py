@@ -24,57 +24,57 @@ class DisagreementError(Exception):
 def digests(folder: Path) -> dict[str, str]:
     """SHA-256 of each file of a folder."""
     found = {}
-    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+    for path in sorted(filter(Path.is_file, folder.rglob("*"))):
         with open(path, "rb") as file:
             found[str(path.relative_to(folder))] = hashlib.file_digest(file, "sha256").hexdigest()
     return found
 
 
-def difference(
-    found: Path, expected: Path, wanted: dict[str, str], tolerance: float | None
-) -> float:
-    """Compare all files of two folders, and return the largest difference of two values.
+class Judge:
+    """Compares results with the first of them."""
 
-    Parameters
-    ----------
-    found, expected
-        The folders; the second is not looked at when the bytes must be equal.
-    wanted
-        The digests of what is expected.
-    tolerance
-        How far two values may be apart; None: the files must be equal byte for byte.
+    def __init__(self, kept: Path | None) -> None:
+        """Take the path that the first result is moved to; None: equal bytes will be asked for."""
+        self._kept = kept
+        self._expected: dict[str, str] = {}
 
-    Raises
-    ------
-    DisagreementError
-        At the first file that differs.
-    """
-    there = digests(found)
-    if not wanted or there.keys() != wanted.keys():
-        names = ", ".join(sorted(there.keys() ^ wanted.keys())) or "no file at all"
-        raise DisagreementError(f"{found} and {expected} do not hold the same files: {names}")
-    largest = 0.0
-    for name in there:
-        if there[name] != wanted[name]:
-            if tolerance is None:
-                raise DisagreementError(f"{name}: the bytes differ")
-            largest = max(largest, _difference(name, found / name, expected / name, tolerance))
-    return largest
+    def check(self, found: Path, tolerance: float | None) -> str:
+        """Say how a folder agrees, or raise `DisagreementError` at the first file that does not.
+
+        `tolerance` is how far two values may be apart; None: files must be equal byte for byte.
+        """
+        there = digests(found)
+        if there and not self._expected and tolerance is None:
+            self._expected = there
+            if self._kept:
+                found.rename(self._kept)
+            return "(reference)"
+        if not there or there.keys() != self._expected.keys():
+            names = ", ".join(sorted(there.keys() ^ self._expected.keys())) or "no file at all"
+            raise DisagreementError(f"{found} does not hold the same files as the first: {names}")
+        largest = 0.0
+        for name in there:
+            if there[name] != self._expected[name]:
+                if tolerance is None or not self._kept:
+                    raise DisagreementError(f"{name}: the bytes differ")
+                try:
+                    largest = max(largest, difference(found / name, self._kept / name, tolerance))
+                except ValueError as error:
+                    raise DisagreementError(f"{name}: {error}") from None
+        return "same bytes" if there == self._expected else f"within {largest:.1e}"
 
 
-def _difference(name: str, found: Path, expected: Path, tolerance: float) -> float:
-    try:
-        keys, values = _read(found)
-    except ValueError as error:
-        raise DisagreementError(f"{name}: {error}") from None
+def difference(found: Path, expected: Path, tolerance: float) -> float:
+    """Return the largest difference of two values of two files; `ValueError` when they differ."""
+    keys, values = _read(found)
     wanted, reference = _read(expected)
     if len(values) != len(reference):
-        raise DisagreementError(f"{name}: {len(values):,} pairs instead of {len(reference):,}")
+        raise ValueError(f"{len(values):,} pairs instead of {len(reference):,}")
     if keys != wanted:
-        raise DisagreementError(f"{name}: other keys, or the same in another order")
+        raise ValueError("other keys, or the same in another order")
     largest = float(np.abs(values - reference).max(initial=0.0))
     if not largest <= tolerance:  # Negated, so that NaN is no agreement.
-        raise DisagreementError(f"{name}: a value is {largest:.2g} off, more than {tolerance:.2g}")
+        raise ValueError(f"a value is {largest:.2g} off, more than {tolerance:.2g}")
     return largest
 
 

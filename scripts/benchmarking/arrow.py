@@ -1,6 +1,6 @@
 """A contender: forked processes, matrix products, and the text put together by pyarrow.
 
-    python scripts/benchmarking/arrow.py DATA OUT
+    python scripts/benchmarking/arrow.py pyarrow FOLDER
 
 orjson's text of a row's numbers becomes an array of pyarrow without a copy, and pyarrow joins it
 with the keys. Processes write to one file, each to its place, in the order of the rows.
@@ -82,9 +82,9 @@ def write_block(job: tuple[int, int]) -> None:
         decade.starts[block + 1] = end
 
 
-def main(data: Path, out: Path) -> None:
+def main(folder: Path) -> None:
     """Read in several processes, then compute and write in several."""
-    paths = sorted(decades(data, out), key=lambda pair: -pair[0].stat().st_size)
+    paths = sorted(decades(folder), key=lambda pair: -pair[0].stat().st_size)
     fork, cpus = get_context("fork"), len(os.sched_getaffinity(0))
     with ProcessPoolExecutor(cpus, fork) as pool:
         found = list(pool.map(read, [source for source, _ in paths]))
@@ -102,4 +102,4 @@ def main(data: Path, out: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]))
+    main(Path(sys.argv[2]))

@@ -1,6 +1,6 @@
 """A contender: numbers and text in one loop compiled by numba, exact products, as many threads.
 
-    python scripts/benchmarking/compiled.py DATA OUT
+    python scripts/benchmarking/compiled.py numba FOLDER
 
 OpenBLAS's ddot keeps 16 sums (32 with AVX-512), each of every sixteenth number, and adds them up as
 a tree; as many matrix products give the same sums. What a trial shows to be the tree of this BLAS
@@ -9,12 +9,11 @@ Only what the benchmark needs is fast: ids of at most 12 bytes, values from 1e-4
 run compiles for seconds.
 """
 
-import json
+import math
 import os
 import sys
 import threading
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
-from dataclasses import dataclass, field
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -79,17 +78,8 @@ def store(context: Any, address: Any, word: Any) -> Any:
     return types.void(types.uint64, types.uint64), generate
 
 
-def powers_of_ten() -> Words:
-    """10^k for k of 0 to 30 as 128 bits, rounded up."""
-    words = []
-    for k in range(31):
-        shift = (k * 1741647 >> 19) - 127  # floor(log2(10^k)) - 127
-        power = (10**k << -shift) + 1
-        words.append((power >> 64, power & 2**64 - 1))
-    return np.array(words, U)
-
-
-POWERS = powers_of_ten()
+# 10^k for k of 0 to 30 as 128 bits, rounded up; k * 1741647 >> 19 is floor(log2(10^k)).
+POWERS = np.array([divmod((10**k << 127 - (k * 1741647 >> 19)) + 1, 2**64) for k in range(31)], U)
 FOUR_DIGITS = np.frombuffer(b"".join(b"%04d" % k for k in range(10**4)), "<u4").astype(U)
 
 
@@ -157,19 +147,16 @@ def write_rows(
     return np.int64(p - U(out))
 
 
-def add_up(lanes: Floats, tree: Tree) -> Floats:
-    """Add sums up in the order of a tree, in place."""
-    sums: Floats = lanes.reshape(4, -1, *lanes.shape[1:])
-    for a, b in (*tree, (_A[0, 0], _A[0, 1])):
-        np.add(sums[a], sums[b], out=sums[a])
-    total: Floats = lanes[0]
-    return total
+memory = threading.local()
 
 
-def products(rows: Floats, columns: Floats, out: Floats) -> None:
-    """Multiply (lanes, r, d / lanes) by (lanes, c, d / lanes) into (lanes, r, c)."""
-    multiply = np.matmul if rows.shape[2] > 1 else np.multiply
-    multiply(rows, columns.transpose(0, 2, 1), out=out)
+def room(name: str, *shape: int) -> Floats:
+    """Memory of this thread for a purpose, used again for every block."""
+    size = math.prod(shape)
+    if len(getattr(memory, name, ())) < size:
+        setattr(memory, name, np.empty(size))
+    there: Floats = getattr(memory, name)[:size].reshape(shape)
+    return there
 
 
 def in_lanes(vectors: Floats, lanes: int) -> Floats:
@@ -180,37 +167,44 @@ def in_lanes(vectors: Floats, lanes: int) -> Floats:
     return found
 
 
-def proven(vectors: Floats, lanes: int, tree: Tree) -> bool:
-    """Whether some pairs have the bits of ddot."""
-    some, out = in_lanes(vectors, lanes), np.empty((lanes, ROWS, COLUMNS))
-    products(some, some.copy(), out)  # Else numpy would see a square and compute half of it.
-    found = add_up(out, tree)[: len(vectors), : len(vectors)]
-    return np.array_equal(found, np.vecdot(vectors[:, None], vectors[None]))
+def similarities(numbers: Floats, tree: Tree, first: int) -> Floats:
+    """Compute a block of rows, from the diagonal on."""
+    if not tree:
+        values: Floats = np.vecdot(numbers[first : first + ROWS, None], numbers[None, first:])
+        return values
+    lanes, n, d = numbers.shape
+    values, sums = room("values", ROWS, n - first), room("sums", lanes, ROWS, COLUMNS)
+    multiply = np.matmul if d > 1 else np.multiply
+    for left in range(first, n, COLUMNS):
+        columns = numbers[:, left : left + COLUMNS].transpose(0, 2, 1)
+        multiply(numbers[:, first : first + ROWS], columns, out=sums)
+        groups = sums.reshape(4, -1, ROWS, COLUMNS)
+        for a, b in (*tree, (_A[0, 0], _A[0, 1])):
+            np.add(groups[a], groups[b], out=groups[a])
+        values[:, left - first : left - first + COLUMNS] = sums[0]
+    return values
 
 
 def load(source: Path) -> tuple[list[str], Floats, Tree]:
     """Read a decade, its vectors in lanes if there is a tree for them."""
     ids, vectors = read(source)
+    # Of a block with itself numpy computes half, of one with its copy all: both are tried.
+    some = np.resize(vectors[:ROWS], (2 * ROWS, vectors.shape[-1])) if ids else vectors
     for lanes, tree in TREES if ids else ():
-        if vectors.shape[1] % lanes == 0 and proven(vectors[:ROWS], lanes, tree):
-            return ids, in_lanes(vectors, lanes), tree
+        if vectors.shape[1] % lanes == 0:
+            found = similarities(in_lanes(some, lanes), tree, 0)
+            if np.array_equal(found, np.vecdot(some[:ROWS, None], some[None])):
+                return ids, in_lanes(vectors, lanes), tree
     return ids, vectors, []
 
 
-@dataclass
 class Decade:
     """What all threads share."""
 
-    ids: list[str]
-    numbers: Floats
-    """(lanes, films, d / lanes) with a tree, (films, d) without."""
-    tree: Tree
-    target: Path
-    ends: list["Future[int]"] = field(init=False)
-    """Where each block of rows begins in the file, and the last ends."""
-
-    def __post_init__(self) -> None:
-        texts = [film.encode() for film in self.ids]
+    def __init__(self, ids: list[str], numbers: Floats, tree: Tree, target: Path) -> None:
+        """Take (lanes, films, d / lanes) numbers with a tree, (films, d) without."""
+        self.numbers, self.tree = numbers, tree
+        texts = [film.encode() for film in ids]
         self.lengths = np.array([*map(len, texts)], U)
         if max(self.lengths, default=0) > 12:
             raise SystemExit("ids of more than 12 bytes are too long for this contender")
@@ -218,75 +212,41 @@ class Decade:
             np.array([form % text for text in texts], "S16").view(U).reshape(-1, 2)
             for form in (b', "%s', b'-%s": ')
         )
-        self.file = os.open(self.target, os.O_CREAT | os.O_RDWR | os.O_TRUNC)
+        self.file = os.open(target, os.O_CREAT | os.O_RDWR | os.O_TRUNC)
         os.pwrite(self.file, b"{}", 0)
-        self.ends = [Future() for _ in range(-(-len(texts) // ROWS) + 1)]
+        # Where each block of rows begins in the file, and the last ends.
+        self.ends: list[Future[int]] = [Future() for _ in range(-(-len(ids) // ROWS) + 1)]
         self.ends[0].set_result(1)
 
 
-class Scratch(threading.local):
-    """Memory of one thread, used again for every block."""
-
-    def __init__(self) -> None:
-        self.sums = np.empty(32 * ROWS * COLUMNS)
-        self.values = np.empty(0)
-        self.text = np.empty(0, np.uint8)
-
-    def fit(self, columns: int) -> None:
-        """Make room for a block."""
-        if len(self.values) < ROWS * columns:
-            self.values = np.empty(ROWS * columns)
-            self.text = np.empty(ROWS * columns * MOST_BYTES, np.uint8)
-
-
-def similarities(decade: Decade, first: int, last: int, scratch: Scratch) -> Floats:
-    """Compute some rows, from the diagonal on."""
-    if not decade.tree:
-        rows, columns = decade.numbers[first:last], decade.numbers[first:]
-        values: Floats = np.vecdot(rows[:, None], columns[None])
-        return values
-    lanes, n, _ = decade.numbers.shape
-    rows = decade.numbers[:, first : first + ROWS]
-    sums = scratch.sums[: lanes * ROWS * COLUMNS].reshape(lanes, ROWS, COLUMNS)
-    values = scratch.values[: ROWS * (n - first)].reshape(ROWS, -1)
-    for left in range(first, n, COLUMNS):
-        products(rows, decade.numbers[:, left : left + COLUMNS], sums)
-        values[:, left - first : left - first + COLUMNS] = add_up(sums, decade.tree)
-    return values
-
-
-def write_block(decade: Decade, block: int, scratch: Scratch) -> None:
+def write_block(decade: Decade, block: int) -> None:
     """Compute and write the pairs of some rows, when it is known where they belong."""
-    first, n = block * ROWS, len(decade.ids)
-    last = min(first + ROWS, n)
+    first, n = block * ROWS, len(decade.lengths)
+    last, end = min(first + ROWS, n), decade.ends[block + 1]
     try:
-        scratch.fit(-(-(n - first) // COLUMNS) * COLUMNS)
-        values = similarities(decade, first, last, scratch)
+        values = similarities(decade.numbers, decade.tree, first)
+        text = room("text", values.size * MOST_BYTES // 8).view(np.uint8)
         length = write_rows(
-            scratch.text.ctypes.data, values.view(U), first, last, decade.prefixes,
-            decade.suffixes, decade.lengths, POWERS, FOUR_DIGITS,
+            text.ctypes.data, values.view(U), first, last, decade.prefixes, decade.suffixes,
+            decade.lengths, POWERS, FOUR_DIGITS,
         )  # fmt: skip
-        text = scratch.text[:length].data if length >= 0 else memoryview(b"".join(
-            f', "{decade.ids[i]}-{decade.ids[j]}": {json.dumps(values[i - first, j - first])}'
-            .encode() for i in range(first, last) for j in range(i + 1, n)
-        ))  # fmt: skip
-        if first == 0:
-            text = text[2:]  # without the comma
+        if length < 0:
+            raise SystemExit("values below 1e-4 or from 1 on are too rare for this contender")
+        text = text[2 if first == 0 else 0 : length]  # The first without the comma.
         start = decade.ends[block].result()
-        decade.ends[block + 1].set_result(start + len(text))
-        os.pwrite(decade.file, text, start)
-        if last == n:
-            os.pwrite(decade.file, b"}", start + len(text))
+        end.set_result(start + len(text))
     except BaseException as error:
-        if not decade.ends[block + 1].done():
-            decade.ends[block + 1].set_exception(error)  # Or the next block would wait for ever.
+        end.set_exception(error)  # Or the next block would wait for ever.
         raise
+    os.pwrite(decade.file, text.data, start)
+    if last == n:
+        os.pwrite(decade.file, b"}", end.result())
 
 
-def main(data: Path, out: Path) -> None:
+def main(folder: Path) -> None:
     """Read in several processes, while threads compute and write what is read."""
-    paths = sorted(decades(data, out), key=lambda pair: -pair[0].stat().st_size)
-    scratch, cpus, jobs = Scratch(), len(os.sched_getaffinity(0)), []
+    paths = sorted(decades(folder), key=lambda pair: -pair[0].stat().st_size)
+    cpus, jobs = len(os.sched_getaffinity(0)), []
     with (
         threadpool_limits(1, user_api="blas"),
         ProcessPoolExecutor(cpus, get_context("fork")) as readers,
@@ -296,10 +256,10 @@ def main(data: Path, out: Path) -> None:
         for (_, target), parts in zip(paths, found, strict=True):
             decade = Decade(*parts, target)
             blocks = range(len(decade.ends) - 1)
-            jobs += [threads.submit(write_block, decade, block, scratch) for block in blocks]
+            jobs += [threads.submit(write_block, decade, block) for block in blocks]
     for job in jobs:
         job.result()
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]))
+    main(Path(sys.argv[2]))

@@ -1,10 +1,10 @@
 """What people would use instead of the engine, each a short honest program of its own process.
 
-    python scripts/benchmarking/contenders.py NAME DATA OUT
+    python scripts/benchmarking/contenders.py NAME FOLDER
 
-Each reads DATA/embeddings/*/plots_*.json and writes OUT/similarities/*/similarities_*.json. All but
-the notebook are what a good programmer writes who knows the library and has no time for more;
-matrix products may use all CPUs. Two that took more time are in arrow.py and compiled.py.
+Each reads FOLDER/embeddings/*/plots_*.json and writes FOLDER/similarities/*/similarities_*.json.
+All but the notebook are what a good programmer writes who knows the library and has no time for
+more; matrix products may use all CPUs. Two that took more time are in arrow.py and compiled.py.
 """
 
 import itertools
@@ -18,11 +18,11 @@ import orjson
 from numpy.typing import NDArray
 
 
-def decades(data: Path, out: Path) -> Iterator[tuple[Path, Path]]:
+def decades(folder: Path) -> Iterator[tuple[Path, Path]]:
     """Yield the path of each input and of its output, whose folder is made."""
-    for source in sorted(data.glob("embeddings/*/plots_*.json")):
+    for source in sorted(folder.glob("embeddings/*/plots_*.json")):
         name = source.name.replace("plots_", "similarities_")
-        target = out / "similarities" / source.parent.name / name
+        target = folder / "similarities" / source.parent.name / name
         target.parent.mkdir(parents=True, exist_ok=True)
         yield source, target
 
@@ -33,47 +33,43 @@ def read(source: Path) -> tuple[list[str], NDArray[np.float64]]:
     return list(embeddings), np.array(list(embeddings.values()))
 
 
-def notebook(data: Path, out: Path) -> None:
+def notebook(source: Path, target: Path) -> None:
     """The notebook's loop."""
-    for source, target in decades(data, out):
-        with open(source) as file:
-            embeddings = {int(key): np.array(vector) for key, vector in json.load(file).items()}
-        pairs = {}
-        for a, b in itertools.combinations(embeddings, 2):
-            pairs[f"{a}-{b}"] = embeddings[a] @ embeddings[b]
-        with open(target, "w") as outfile:
-            json.dump(pairs, outfile)
+    with open(source) as file:
+        embeddings = {int(key): np.array(vector) for key, vector in json.load(file).items()}
+    pairs = {}
+    for a, b in itertools.combinations(embeddings, 2):
+        pairs[f"{a}-{b}"] = embeddings[a] @ embeddings[b]
+    with open(target, "w") as outfile:
+        json.dump(pairs, outfile)
 
 
-def one_product(data: Path, out: Path) -> None:
+def one_product(source: Path, target: Path) -> None:
     """One matrix product, one dict, orjson."""
-    for source, target in decades(data, out):
-        ids, vectors = read(source)
-        values = (vectors @ vectors.T)[np.triu_indices(len(ids), k=1)]
-        keys = [f"{a}-{b}" for a, b in itertools.combinations(ids, 2)]
-        target.write_bytes(orjson.dumps(dict(zip(keys, values.tolist(), strict=True))))
+    ids, vectors = read(source)
+    values = (vectors @ vectors.T)[np.triu_indices(len(ids), k=1)]
+    keys = [f"{a}-{b}" for a, b in itertools.combinations(ids, 2)]
+    target.write_bytes(orjson.dumps(dict(zip(keys, values.tolist(), strict=True))))
 
 
-def scikit_learn(data: Path, out: Path) -> None:
+def scikit_learn(source: Path, target: Path) -> None:
     """Chunks of rows from scikit-learn, written as they come."""
     from sklearn.metrics import pairwise_distances_chunked
 
-    for source, target in decades(data, out):
-        ids, vectors = read(source)
-        # The default of 1 GiB would take each of these decades whole.
-        chunks = pairwise_distances_chunked(vectors, metric="cosine", n_jobs=-1, working_memory=128)
-        rows = (row for chunk in chunks for row in chunk)
-        write_rows(target, ids, (1 - row[i + 1 :] for i, row in enumerate(rows)))
+    ids, vectors = read(source)
+    # The default of 1 GiB would take each of these decades whole.
+    chunks = pairwise_distances_chunked(vectors, metric="cosine", n_jobs=-1, working_memory=128)
+    rows = itertools.chain.from_iterable(chunks)
+    write_rows(target, ids, (1 - row[i + 1 :] for i, row in enumerate(rows)))
 
 
-def scipy_pdist(data: Path, out: Path) -> None:
+def scipy_pdist(source: Path, target: Path) -> None:
     """The condensed distances of scipy, written row by row."""
     from scipy.spatial.distance import pdist
 
-    for source, target in decades(data, out):
-        ids, vectors = read(source)
-        values = 1 - pdist(vectors, "cosine")
-        write_rows(target, ids, np.split(values, np.cumsum(np.arange(len(ids) - 1, 0, -1))))
+    ids, vectors = read(source)
+    values = 1 - pdist(vectors, "cosine")
+    write_rows(target, ids, np.split(values, np.cumsum(np.arange(len(ids) - 1, 0, -1))))
 
 
 def write_rows(target: Path, ids: list[str], rows: Iterable[NDArray[np.float64]]) -> None:
@@ -100,4 +96,5 @@ CONTENDERS = {
 }
 
 if __name__ == "__main__":
-    CONTENDERS[sys.argv[1]](Path(sys.argv[2]), Path(sys.argv[3]))
+    for paths in decades(Path(sys.argv[2])):
+        CONTENDERS[sys.argv[1]](*paths)

@@ -2,12 +2,11 @@
 
 import importlib.util
 import math
-import os
 import shutil
 import statistics
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,117 +20,97 @@ COSINE_TOLERANCE = 1e-14
 
 @dataclass(frozen=True)
 class Engine:
-    """An engine to be measured: that of a checkout, with some settings."""
+    """An engine to be measured: that of a checkout, or with a setting."""
 
     label: str = "engine"
     prefix: str = ""
     """Of the names of its contenders."""
     root: Path = HERE.parents[1]
-    environment: Mapping[str, str] = field(default_factory=dict)
+    setting: str = ""
+    """NAME=VALUE, of its environment."""
 
     @property
-    def program(self) -> list[str | Path]:
+    def program(self) -> list[str]:
         """Its command line, without options."""
-        return [sys.executable, self.root / "scripts" / "run.py"]
+        setting = ["env", self.setting] if self.setting else []
+        return [*setting, sys.executable, str(self.root / "scripts" / "run.py")]
 
     def facts(self) -> str:
         """What it says of itself, and the commit it is from."""
-        environment = {**os.environ, **self.environment}
-        say = subprocess.run(
-            [*self.program, "--version"], capture_output=True, text=True, env=environment
-        )
-        told = say.stdout.split("\n")
-        if git := shutil.which("git"):
-            describe = [git, "-C", str(self.root), "describe", "--always", "--dirty"]
-            commit = subprocess.run(describe, capture_output=True, text=True).stdout
+        told = _output(*self.program, "--version").splitlines()
+        if shutil.which("git"):
+            commit = _output("git", "-C", str(self.root), "describe", "--always", "--dirty")
             told.append(commit and f"commit {commit}")
         return f"{self.label}: {', '.join(line.strip() for line in told if line.strip())}"
 
 
-@dataclass(frozen=True)
+def _output(*command: str) -> str:
+    return subprocess.run(command, capture_output=True, text=True).stdout
+
+
+@dataclass
 class Contender:
-    """Something to be measured."""
+    """Something to be measured, and what came of it: a row of the tables."""
 
     name: str
     label: str
-    program: Sequence[str | Path]
-    """The command; the folders to read and to write follow."""
+    command: Sequence[str]
+    """The folder follows whose embeddings it reads, and where it writes similarities."""
     tolerance: float | None = None
     """How far its values may be from the notebook's; None: its bytes must be the same."""
-    slow: bool = False
-    """Is run --repeat-slow times only."""
     module: str = ""
     """Without it, it is skipped."""
-    engine: Engine | None = None
-    goes_on: bool = False
-    """Begins where the contender before it ended."""
-
-    def command(self, data: Path, out: Path) -> list[str | Path]:
-        """The command that reads DATA/embeddings and writes OUT/similarities."""
-        return [*self.program, *(["--data", out, "--quiet"] if self.engine else [data, out])]
+    once: bool = False
+    """It is so slow that one round has to do."""
+    finished: bool = False
+    """It is to find its work done."""
+    runs: list[Measurement] = field(default_factory=list)
+    result: str = ""
+    """Whether its result agreed, or why there is none."""
 
     @property
     def missing(self) -> bool:
         """Whether its module is not installed."""
         return bool(self.module) and importlib.util.find_spec(self.module) is None
 
+    def median(self, figure: str) -> float:
+        """Median of a figure of `Measurement` over all runs; NaN when there is none."""
+        found: list[float] = [getattr(run, figure) for run in self.runs]
+        return statistics.median(found or [math.nan])
+
 
 def line_up(
     workers: Sequence[int], engines: Sequence[Engine] = (Engine(),), wanted: Sequence[str] = ()
 ) -> list[Contender]:
-    """List those who take part: those wanted, or all, and what they cannot do without.
+    """List those who take part: those wanted, or all.
 
-    The first makes the notebook's bytes: the others are compared with it.
+    The engine with the most workers always does: others are compared with it, and divided by it.
     """
-    everyone = list(_everyone(sorted(set(workers)), engines))
-    names = set(wanted or (contender.name for contender in everyone))
-    needed = {
-        f"{engine.prefix}finished": f"{engine.prefix}dot-{max(workers)}" for engine in engines
-    }
-    names |= {before for name, before in needed.items() if name in names}
-    if not any(name == "notebook" or name.startswith("dot-") for name in names):
-        names.add(f"dot-{max(workers)}")
-    return [contender for contender in everyone if contender.name in names]
+    names = {*wanted, f"dot-{max(workers)}"}
+    everyone = _everyone(sorted(set(workers)), engines)
+    return [contender for contender in everyone if not wanted or contender.name in names]
 
 
 def _everyone(workers: Sequence[int], engines: Sequence[Engine]) -> Iterator[Contender]:
-    def program(file: str, *arguments: str) -> list[str | Path]:
-        return [sys.executable, HERE / file, *arguments]
+    def program(file: str, *arguments: str) -> list[str]:
+        return [sys.executable, str(HERE / file), *arguments]
 
-    yield Contender("notebook", "notebook", program("contenders.py", "notebook"), slow=True)
+    yield Contender("notebook", "notebook", program("contenders.py", "notebook"), once=True)
     for kernel, tolerance in (("dot", None), ("gemm", KERNEL_TOLERANCE)):
         for n in workers:
             for engine in engines:
-                command = [*engine.program, "--workers", str(n), "--kernel", kernel]
+                options = ["--workers", str(n), "--kernel", kernel, "--quiet", "--data"]
+                command = [*engine.program, *options]
                 label = f"{engine.label}, {kernel}, {n} worker" + ("" if n == 1 else "s")
-                name = f"{engine.prefix}{kernel}-{n}"
-                yield Contender(name, label, command, tolerance, engine=engine)
+                yield Contender(f"{engine.prefix}{kernel}-{n}", label, command, tolerance)
                 if kernel == "dot" and n == workers[-1]:
                     name, label = f"{engine.prefix}finished", f"{engine.label}, on finished work"
-                    yield Contender(name, label, command, engine=engine, goes_on=True)
+                    yield Contender(name, label, command, finished=True)
     for name, label, file, tolerance, module in (
         ("numba", "numba, exact, threads", "compiled.py", None, "numba"),
         ("pyarrow", "pyarrow, processes", "arrow.py", KERNEL_TOLERANCE, "pyarrow"),
-        ("rewrite", "one product, dict, orjson", "", KERNEL_TOLERANCE, ""),
-        ("sklearn", "scikit-learn, chunked", "", COSINE_TOLERANCE, "sklearn"),
-        ("scipy", "scipy pdist", "", COSINE_TOLERANCE, "scipy"),
+        ("rewrite", "one product, dict, orjson", "contenders.py", KERNEL_TOLERANCE, ""),
+        ("sklearn", "scikit-learn, chunked", "contenders.py", COSINE_TOLERANCE, "sklearn"),
+        ("scipy", "scipy pdist", "contenders.py", COSINE_TOLERANCE, "scipy"),
     ):
-        command = program(file) if file else program("contenders.py", name)
-        yield Contender(name, label, command, tolerance, module=module)
-
-
-@dataclass
-class Row:
-    """What is known of a contender: a row of the table."""
-
-    contender: Contender
-    runs: list[Measurement] = field(default_factory=list)
-    result: str = ""
-    """Whether its result agreed, or why there is none."""
-    excluded: bool = False
-    """It failed, disagreed or could not begin: it is not run again."""
-
-    def median(self, figure: str) -> float:
-        """Median of a figure of `Measurement` over all runs; NaN when there is none."""
-        found = [value for run in self.runs if (value := getattr(run, figure)) is not None]
-        return statistics.median(found) if found else math.nan
+        yield Contender(name, label, program(file, name), tolerance, module)

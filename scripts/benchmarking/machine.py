@@ -2,21 +2,21 @@
 
 import os
 import platform
-from importlib import metadata, util
+from importlib import metadata
+from importlib.util import find_spec
 from pathlib import Path
 
 import joblib
 from measuring import THREADS
 from threadpoolctl import threadpool_info
 
-_PACKAGES = ("numpy", "zarr", "joblib", "orjson", "scikit-learn", "scipy", "pyarrow", "numba")
-_MODULES = {"scikit-learn": "sklearn"}
+_MODULES = ("numpy", "zarr", "joblib", "orjson", "sklearn", "scipy", "pyarrow", "numba")
 
 
 def machine(folder: Path) -> str:
     """Describe the machine, and on what a folder lies, in a few lines."""
-    processors = [line for line in _lines("cpuinfo") if line.startswith("model name")]
-    processor = processors[0].partition(":")[2].strip() if processors else platform.machine()
+    models = [line for line in _lines("cpuinfo") if line.startswith("model name")]
+    processor = models[0].partition(": ")[2] if models else platform.machine()
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30
     blas = {
         f"{pool['internal_api']} {pool.get('version')}, kernels for {pool.get('architecture')}"
@@ -25,21 +25,18 @@ def machine(folder: Path) -> str:
     }
     # Variables that choose, for instance, the kernels of another kind of CPU.
     steering = [
-        f"; {name}={value}"
+        f"{name}={value}"
         for name, value in sorted(os.environ.items())
         if name.startswith(("OPENBLAS_", "MKL_", "BLIS_")) and name not in THREADS
     ]
-    packages = [
-        f"{name} {metadata.version(name)}"
-        for name in _PACKAGES
-        if util.find_spec(_MODULES.get(name, name))
-    ]
+    packages = [module.replace("sklearn", "scikit-learn") for module in filter(find_spec, _MODULES)]
+    versions = [f"{name} {metadata.version(name)}" for name in packages]
     load = os.getloadavg()[0]
     return (
         f"machine: {processor}, {joblib.cpu_count()} CPUs usable, {memory:.0f} GiB of memory, "
         f"{platform.system()}; data on {_kind_of_folder(folder)}\n"
-        f"BLAS: {'; '.join(sorted(blas))}{''.join(steering)}\n"
-        f"with: Python {platform.python_version()}, {', '.join(packages)}\n"
+        f"BLAS: {'; '.join([*sorted(blas), *steering])}\n"
+        f"with: Python {platform.python_version()}, {', '.join(versions)}\n"
         f"others' work before the start: load {load:.2f}"
         f"{' (not a quiet machine: expect noise)' if load > 0.5 else ''}"
     )
@@ -52,8 +49,7 @@ def _lines(name: str) -> list[str]:
 
 def _kind_of_folder(folder: Path) -> str:
     """Say on what a folder lies, for instance "a RAM disk (tmpfs)" or "a disk (ext4)"."""
-    folder, best, kind = folder.resolve(), "", "unknown"
-    for _, point, file_system, *_ in map(str.split, _lines("mounts")):
-        if folder.is_relative_to(point) and len(point) >= len(best):
-            best, kind = point, file_system
+    mounts = [line.split()[1:3] for line in _lines("mounts")]
+    around = [(len(at), kind) for at, kind in mounts if folder.resolve().is_relative_to(at)]
+    kind = max(around)[1] if around else "unknown"
     return f"a {'RAM disk' if kind in ('tmpfs', 'ramfs') else 'disk'} ({kind})"
