@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-# Before numpy is imported: the threads of BLAS, which the engine does without, take a third of what
-# it takes to start each of some hundred processes.
+# The threads of BLAS, which the engine does without, take a third of what it takes to start each of
+# some hundred processes.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import pytest
