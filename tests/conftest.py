@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import sys
 import tempfile
 from collections import Counter
@@ -26,6 +27,11 @@ from engine.work.tasks import perform
 
 # Else every process that the tests start would compile the engine for itself.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
+# Where the tests are started in the background of a script it is ignored, and would be in every run
+# that they interrupt.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Thousands of small files are made and deleted, which takes a disk five times as long as memory.
 MEMORY = "/dev/shm"
