@@ -15,6 +15,9 @@ from pathlib import Path
 
 import orjson
 import pytest
+import reference
+from reference import films, outputs, put
+from waiting import PATIENCE
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "scripts"))
 sys.path.insert(0, str(Path(__file__).parents[1] / "scripts" / "benchmarking"))
@@ -120,6 +123,21 @@ def test_the_notebook_judges_and_what_is_exact_has_its_bytes(smoke: Done) -> Non
     assert results["notebook"] == "(reference)"
     exact = {"dot-1", "finished", "before-dot-1", "numba"}
     assert {results[name] for name in exact & results.keys()} == {"same bytes"}
+
+
+def test_numba_has_the_notebook_s_bytes_of_similarities_that_are_rare_in_a_benchmark(
+    tmp_path: Path,
+) -> None:
+    """Below 1e-4 and from 1 on it has no fast way; one such pair of millions must not end it."""
+    pytest.importorskip("numba")
+    twins = films(70, 16)
+    twins["7"] = [-x for x in twins[next(iter(twins))]]
+    put(tmp_path, "genres", "1990", twins)
+    put(tmp_path, "genres", "2000", films(1))
+    subprocess.run(
+        [sys.executable, HERE / "compiled.py", "numba", tmp_path], check=True, timeout=PATIENCE
+    )
+    assert outputs(tmp_path) == reference.expected(tmp_path)
 
 
 def test_before_and_after_are_divided(smoke: Done) -> None:
