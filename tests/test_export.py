@@ -309,7 +309,7 @@ def test_other_machines_compute_and_this_one_selects_and_exports(
     def cluster(*_: object) -> Iterator[Callable[[Iterable[BlockTask]], Iterator[Any]]]:
         yield perform_all
 
-    monkeypatch.setattr("engine.batch.run._cluster", cluster)
+    monkeypatch.setattr("engine.batch.run.cluster_at", cluster)
     export(root, dask="elsewhere", **rule)
     assert sent
     assert not any(task.output for task in sent)

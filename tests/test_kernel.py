@@ -72,7 +72,7 @@ def test_dot_is_exact_around_the_edges_of_its_tiles(films: int) -> None:
 
 
 def test_dot_is_exact_with_tiles_of_one_film(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(exact, "_TILE_BYTES", 1)
+    monkeypatch.setattr(exact, "TILE_BYTES", 1)
     vectors = unit(np.random.default_rng(), 40, 16)
     assert bits(similarities("dot", vectors, vectors, 0)) == bits(each_apart(vectors, vectors, 0))
 

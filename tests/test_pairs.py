@@ -83,7 +83,7 @@ def test_a_row_block_is_written_as_json_dumps_writes_its_pairs(
 def test_a_text_of_many_pieces_is_whole(
     way: Callable[..., BlockText], monkeypatch: pytest.MonkeyPatch, lowest: float | None
 ) -> None:
-    monkeypatch.setattr(pairs, "_BUFFER", 100)
+    monkeypatch.setattr(pairs, "BUFFER", 100)
     random = np.random.default_rng(1)
     ids = [str(film) for film in random.integers(0, 10**9, 60)]
     check(way, ids, 3, random.uniform(-1, 1, (20, 58)), lowest)

@@ -24,8 +24,8 @@ def in_pieces(numbers: NDArray[np.float64]) -> Read:
 @given(numbers=finite | close)
 def test_quantiles_are_numpys_to_the_bit(few: int, numbers: NDArray[np.float64]) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "_BITS", 7)
-        patch.setattr(module, "_FEW", few)  # With 0 a number is found by its bits alone.
+        patch.setattr(module, "BITS", 7)
+        patch.setattr(module, "FEW", few)  # With 0 a number is found by its bits alone.
         assert quantiles(in_pieces(numbers), PARTS) == np.quantile(numbers, PARTS).tolist()
 
 

@@ -439,7 +439,7 @@ HUGE = {
 def test_text_without_end_is_refused_long_before_all_of_it_is_read(
     head: bytes, filling: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("engine.embeddings.parsing._LIMIT", 2**20)
+    monkeypatch.setattr("engine.embeddings.parsing.LIMIT", 2**20)
     file = io.BytesIO(head + filling * 2**22)
     with pytest.raises(InputError):
         parse_embeddings(file, "x")

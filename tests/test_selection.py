@@ -74,13 +74,13 @@ def test_the_best_are_the_same_when_only_those_of_a_few_films_are_held_at_once(
     n = len(matrix)
     whole = among_best(lambda: rows(matrix, height), n, k)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "_HELD", held)
+        patch.setattr(module, "HELD", held)
         by_parts = among_best(lambda: rows(matrix, height), n, k)
     assert kept(by_parts, matrix, height) == kept(whole, matrix, height)
 
 
 def test_no_more_of_the_best_are_held_than_may_be(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_HELD", 40)
+    monkeypatch.setattr(module, "HELD", 40)
     sizes: list[int] = []
 
     def counted(*arguments: Any) -> Any:

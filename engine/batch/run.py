@@ -159,7 +159,7 @@ def run(
             _forget(source, summaries, progress)
         with (
             Workers(progress.message) as processes,
-            _cluster(dask if compute else None, asked.wait_for_workers, target, progress) as away,
+            cluster_at(dask if compute else None, asked.wait_for_workers, target, progress) as away,
         ):
             job = Job(
                 source,
@@ -190,9 +190,10 @@ def _outputs(folder: DataFolder, names: Iterable[DecadeName]) -> Iterator[Path]:
 
 
 @contextmanager
-def _cluster(
+def cluster_at(
     address: str | None, seconds: float | None, store: Store, progress: Progress
 ) -> Iterator[Callable[[Iterable[BlockTask]], Iterator[Result]] | None]:
+    """Connect to a Dask cluster for a while, and yield what computes there; None: no address."""
     if address is None:
         yield None
         return

@@ -43,7 +43,7 @@ from engine import native
 from engine.errors import InputError, shown
 
 _PIECE = 2**18  # bytes a read: few enough to be in the cache still when they are parsed
-_LIMIT = 2**24  # bytes of one key or one list
+LIMIT = 2**24  # bytes of one key or one list
 _EXCERPT = 40  # bytes of the file that an error shows
 
 # What may come before a list. Each pattern ends in a character of its own, so that where a read
@@ -213,11 +213,11 @@ class _Text:
     def _grow(self) -> bool:
         """Let go of what is taken and read on; False at the end, or if too much is held."""
         held = self._window[self._at :]
-        if len(held) > _LIMIT:
-            self._end = f"no end within {_LIMIT:,} bytes"
+        if len(held) > LIMIT:
+            self._end = f"no end within {LIMIT:,} bytes"
             return False
         # At least doubled, else a long list would be copied once for each of its pieces.
-        more = min(max(self._piece, len(held)), _LIMIT + 1 - len(held))
+        more = min(max(self._piece, len(held)), LIMIT + 1 - len(held))
         new = self._file.read(more)
         self._sha256.update(new)
         self._passed += self._at

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from engine import native
 from engine.legacy_json.text import numbers_text, pair_prefix, pair_suffix, row_length, row_text
 
-_BUFFER = 2**18
+BUFFER = 2**18
 """Bytes of a piece of native text: what stays in the L2 cache until it is written."""
 _LONGEST_NUMBER = 64
 """More than a number takes with what is written beside it."""
@@ -73,7 +73,7 @@ class NativeText:
         words = np.empty(values.shape, dtype=np.uint64)  # What is known of each value.
         self._block = (films.joined, films.ends, values, words, values.shape[1], film, lowest)
         longest = int(np.diff(films.ends).max(initial=0))
-        self._size = max(_BUFFER, 2 * longest + _LONGEST_NUMBER)
+        self._size = max(BUFFER, 2 * longest + _LONGEST_NUMBER)
         self._n_rows = len(values)
         self.length, self.n_pairs = native.text.measure(*self._block)
 

@@ -22,7 +22,7 @@ Matrix = NDArray[np.float64]
 Exact = Callable[[Matrix, Matrix, int, Matrix], object]
 """Called with rows (r, d), columns (c, d), the diagonal as in `similarities`, and out (r, c)."""
 
-_TILE_BYTES = 512 * 1024
+TILE_BYTES = 512 * 1024
 _TILE_FILMS = 64
 _LEAST_FOR_PRODUCTS = 768
 """Numbers of a vector from which on the products of lanes win over `vecdot`."""
@@ -105,7 +105,7 @@ def by_vecdot(rows: Matrix, columns: Matrix, diagonal: int, out: Matrix) -> None
     """One pair after another; cells left of the diagonal may be left as they are."""
     # The columns of a tile stay in the L2 cache while every row passes over them; 64 of 1024
     # numbers were the fastest of 8 to 256. Rows whose pairs all lie further right are left out.
-    width = max(1, min(_TILE_FILMS, _TILE_BYTES // (8 * max(1, columns.shape[1]))))
+    width = max(1, min(_TILE_FILMS, TILE_BYTES // (8 * max(1, columns.shape[1]))))
     for left in range(0, len(columns), width):
         tile = columns[left : left + width]
         last = min(len(rows), left + len(tile) - 1 - diagonal)

@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 Read: TypeAlias = Callable[[], Iterable[NDArray[np.float64]]]
 """Gives all numbers, the same each time, in pieces (m,) without NaN."""
 
-_BITS = 20
+BITS = 20
 """Of a key that are looked at in one reading: 8 MiB of counts."""
-_FEW = 2**21
+FEW = 2**21
 """Numbers that may be held at once: 16 MiB, as many as a row-block has."""
 _SIGN = np.uint64(2**63)
 
@@ -38,7 +38,7 @@ class _Bin:
 
     @property
     def _width(self) -> int:
-        return min(_BITS, self.rest)
+        return min(BITS, self.rest)
 
     def members(self, keys: NDArray[np.uint64]) -> NDArray[np.bool_] | slice:
         """Tell which numbers are in the bin."""
@@ -99,8 +99,8 @@ def _at_ranks(read: Read, bins: dict[int, _Bin]) -> dict[int, float]:
     while bins:
         known = {rank: each for rank, each in bins.items() if not each.rest}
         found |= {rank: _number(each.prefix) for rank, each in known.items()}
-        few = {each for each in bins.values() if each.rest and each.count <= _FEW}
-        many = {each for each in bins.values() if each.rest and each.count > _FEW}
+        few = {each for each in bins.values() if each.rest and each.count <= FEW}
+        many = {each for each in bins.values() if each.rest and each.count > FEW}
         held: dict[_Bin, list[NDArray[np.float64]]] = {each: [] for each in few}
         counts = _counted(read, many, held) if few or many else {}
         members = {each: np.sort(np.concatenate(pieces)) for each, pieces in held.items()}

@@ -12,7 +12,7 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-_HELD = 2**21
+HELD = 2**21
 """Best films of films that may be held at once, at some 60 bytes each."""
 
 
@@ -131,8 +131,8 @@ def among_best(read: Callable[[], Iterable[Rows]], n_films: int, k: int) -> AtLe
     if k < 1 or k >= n_films - 1:
         return AtLeast(-np.inf if k else np.nan)
     similarity, film = np.empty(n_films), np.empty(n_films, dtype=np.intp)
-    for start in range(0, n_films, max(1, _HELD // k)):
-        part = range(start, min(start + max(1, _HELD // k), n_films))
+    for start in range(0, n_films, max(1, HELD // k)):
+        part = range(start, min(start + max(1, HELD // k), n_films))
         films, values = nearest(read(), n_films, k, part)
         fewer = films[:, -1] < 0
         similarity[part.start : part.stop] = np.where(fewer, -np.inf, values[:, -1])
