@@ -91,11 +91,10 @@ class Job:
             if self.asked.compute:
                 self._tell(notices.lost(states, self.store.location))
         for state in states:
-            decade = self._decades.setdefault(
-                state.name, DecadeJob(state, self.summaries[state.name])
-            )
-            decade.look_again(state)
-            self._judge(decade, first)
+            if first:
+                self._decades[state.name] = DecadeJob(state, self.summaries[state.name])
+            self._decades[state.name].look_again(state)
+            self._judge(self._decades[state.name], first)
         if first:
             active = [decade.state for decade in self._decades.values() if decade.active]
             self._tell(foreseen(active, self.source, self.asked, self.before))
