@@ -21,13 +21,19 @@ from reference import expected, films, output_path, outputs, put
 
 import engine
 from engine.errors import EngineError, LockedError
-from engine.store.lock import holder, lock_path, locked
+from engine.store.lock import PATIENCE, holder, lock_path, locked
 from engine.store.store import Store
 
 NOBODY = 65534
 FORK = multiprocessing.get_context("fork")
 REMOTE = Store("s3://bucket/one.zarr")
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="to become another user needs root")
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever holds a lock here holds it for longer than a moment."""
+    monkeypatch.setattr("engine.store.lock.PATIENCE", 0.0)
 
 
 @pytest.fixture
@@ -72,6 +78,19 @@ def test_a_second_run_is_told_at_once_who_holds_the_store(store: Store) -> None:
         with pytest.raises(LockedError, match=f"process {process.pid} on "), locked(store):
             pass
         assert f"process {process.pid} on " in str(holder(store))
+
+
+def test_who_holds_a_lock_for_the_moment_of_asking_turns_no_run_away(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with open(leave(store)) as asked:
+        fcntl.flock(asked, fcntl.LOCK_SH)
+        monkeypatch.setattr("engine.store.lock.PATIENCE", PATIENCE)
+        monkeypatch.setattr(
+            "engine.store.lock.time.sleep", lambda _: fcntl.flock(asked, fcntl.LOCK_UN)
+        )
+        with locked(store):
+            pass
 
 
 def test_a_lock_left_by_a_killed_run_does_not_block(store: Store) -> None:
@@ -125,10 +144,7 @@ def take_turns(path: Path, counter: Path, rounds: int) -> None:
             break
 
 
-def test_the_file_that_comes_and_goes_is_never_held_by_two(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("engine.store.lock.PATIENCE", 0.0)
+def test_the_file_that_comes_and_goes_is_never_held_by_two(tmp_path: Path) -> None:
     counter = tmp_path / "counter"
     counter.write_text("0")
     turns = [

@@ -30,7 +30,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from engine.embeddings.parsing import Embeddings, parse_embeddings
-from engine.embeddings.reading import fingerprint, is_there, read_embeddings
+from engine.embeddings.reading import CLOCK_TICK, fingerprint, is_there, read_embeddings
 from engine.errors import InputError, shown
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -547,12 +547,13 @@ def test_memory_is_the_matrix_and_little_more(tmp_path: Path) -> None:
     assert int(run.stdout) * 1024 < n * vector.nbytes + 6 * 2**20
 
 
-@pytest.fixture(autouse=True)
-def at_rest() -> None:
-    """Here somebody does."""
-
-
 # --------------------------------------------------------------------- files that change
+
+
+@pytest.fixture
+def changing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Here somebody writes an input while it is read, as conftest.py says nobody does."""
+    monkeypatch.setattr("engine.embeddings.reading.CLOCK_TICK", CLOCK_TICK)
 
 
 class Writer:
@@ -636,6 +637,7 @@ def slowly(file: BinaryIO, name: str) -> Embeddings:
     return parse_embeddings(SimpleNamespace(read=read), name, 2**15)  # type: ignore[arg-type]
 
 
+@pytest.mark.usefixtures("changing")
 @pytest.mark.parametrize("code", [IN_PLACE, BY_RENAME], ids=["in place", "by rename"])
 def test_old_and_new_content_are_never_mixed(
     tmp_path: Path, code: str, monkeypatch: pytest.MonkeyPatch
@@ -667,6 +669,28 @@ def test_old_and_new_content_are_never_mixed(
     assert all("changes while it is read" in refused for refused in outcomes - set(contents))
 
 
+@pytest.mark.usefixtures("changing")
+def test_a_file_of_this_moment_is_read_when_its_stamp_would_tell_a_change(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, rests = written(tmp_path, b'{"7": [1.5]}'), 0
+
+    def rest(seconds: float) -> None:
+        nonlocal rests
+        if rests == 0:
+            path.write_bytes(b'{"7": [2.5]}')
+        rests += 1
+        sleep(seconds)
+
+    sleep = time.sleep
+    monkeypatch.setattr("engine.embeddings.reading.time.sleep", rest)
+    assert read_embeddings(path).vectors.tolist() == [[2.5]]
+    before = rests
+    assert read_embeddings(path).vectors.tolist() == [[2.5]]
+    assert rests == before, "its stamp is old enough"
+
+
+@pytest.mark.usefixtures("changing")
 @pytest.mark.parametrize("change", ["touched", "cut and written"])
 def test_a_file_that_never_rests_is_refused(
     tmp_path: Path, change: str, monkeypatch: pytest.MonkeyPatch
