@@ -21,12 +21,12 @@ def folder_bytes(root: Path) -> int:
 def make(root: Path, state: str) -> None:
     """Two decades, of which the first is in some state; the second is finished."""
     for decade in ("1990", "2000"):
-        put(root, "genres", decade, films(400, 12))
+        put(root, "genres", decade, films(300, 12))
     if state == "new":
         return
     engine.run(root, workers=1, export=state != "not exported")
     if state == "changed":
-        put(root, "genres", "1990", films(330, 12))
+        put(root, "genres", "1990", films(270, 12))
     if state == "unfinished":
         uncompute(root / "similarities.zarr" / "genres" / "1990", 1)
         (root / "similarities" / "genres" / "similarities_1990s.json").unlink()
