@@ -69,10 +69,16 @@ OPTIONS = [action for action in parser()._actions if action.dest not in MODES | 
 PLURAL = {"approach": "approaches", "decade": "decades"}
 
 
-def test_every_option_is_an_argument_of_a_run_and_of_its_status() -> None:
+def test_every_option_is_an_argument_of_a_run_and_of_its_status(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     assert {PLURAL.get(action.dest, action.dest) for action in OPTIONS} <= taken(engine.run)
-    assert taken(engine.run) - taken(engine.status) == {"dask", "wait_for_workers", "progress"}
-    assert {"data", *cli._asked(parse([]))} == taken(engine.status)
+    status = engine.status
+    assert taken(engine.run) - taken(status) == {"dask", "wait_for_workers", "progress"}
+    asked: set[str] = set()
+    monkeypatch.setattr("engine.status", lambda data, **options: asked.update(options))
+    assert cli.main(["--status"]) == 0
+    assert {"data", *asked} == taken(status)
 
 
 def test_an_option_that_verifying_does_not_take_is_refused_beside_it(

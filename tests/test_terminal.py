@@ -323,17 +323,21 @@ def test_the_status_names_who_is_at_work_and_why_something_will_fail() -> None:
 # --- while a run works --------------------------------------------------------------------------
 
 
-class Window:
-    """A terminal that breaks lines anew when its width changes, as most do."""
+class Window(Terminal):
+    """A terminal as wide as the environment says, which breaks lines anew when that changes."""
 
-    def __init__(self, width: int) -> None:
-        self.width = width
+    def __init__(self) -> None:
+        super().__init__()
         self.lines = [""]
         """Each as long as it was written, however many rows it takes."""
         self.row, self.column = 0, 0
         """Of the cursor: in which line, and how far from its beginning."""
 
-    def write(self, text: str) -> None:
+    @property
+    def width(self) -> int:
+        return int(os.environ["COLUMNS"])
+
+    def write(self, text: str) -> int:
         for code in re.findall(r"\x1b\[\d*[A-Z]|.|\n", text):
             line = self.lines[self.row]
             start = self.column - self.column % self.width
@@ -364,6 +368,7 @@ class Window:
             else:
                 self.lines[self.row] = line[: self.column] + code + line[self.column + 1 :]
                 self.column += 1
+        return len(text)
 
     @property
     def rows(self) -> list[str]:
@@ -377,17 +382,12 @@ class Window:
 
 @pytest.fixture
 def window(monkeypatch: pytest.MonkeyPatch) -> Window:
-    window = Window(80)
-    monkeypatch.setattr(
-        TerminalProgress, "_width", lambda self: self.stream and window.width, raising=True
-    )
-    monkeypatch.setattr(TerminalProgress, "_put", lambda self, text: window.write(text))
     monkeypatch.setattr("engine.terminal.progress.DRAW_SECONDS", -1.0)
-    return window
+    return Window()
 
 
 def test_computing_and_exporting_have_one_bar_while_they_are_the_same(window: Window) -> None:
-    progress = TerminalProgress(stream=Terminal())
+    progress = TerminalProgress(stream=window)
     progress.stage("reading", 140_000_000, 0, "B")
     progress.advance("reading", 14_000_000)
     assert [row.split()[0] for row in window.rows[1:]] == ["reading"]
@@ -404,7 +404,7 @@ def test_computing_and_exporting_have_one_bar_while_they_are_the_same(window: Wi
 
 
 def test_a_stage_with_nothing_to_do_has_no_bar(window: Window) -> None:
-    progress = TerminalProgress(stream=Terminal())
+    progress = TerminalProgress(stream=window)
     progress.stage("computing", 1000, 1000, "pairs")
     progress.stage("exporting", 1000, 0, "pairs")
     assert [row.split()[0] for row in window.rows[1:]] == ["exporting"]
@@ -415,7 +415,7 @@ def test_above_the_bars_stand_the_decades_the_one_at_work_and_the_time(
 ) -> None:
     now = 100.0
     monkeypatch.setattr("time.monotonic", lambda: now)
-    progress = TerminalProgress(stream=Terminal())
+    progress = TerminalProgress(stream=window)
     progress.stage("computing", 1000, 0, "pairs")
     assert window.rows[0] == "00:00 elapsed"
     progress.decade("embedding 2000s", 7, 22)
@@ -432,7 +432,7 @@ def test_of_several_decades_at_work_one_is_named_as_long_as_it_is_heard_of(
 ) -> None:
     now = [100.0]
     monkeypatch.setattr("time.monotonic", lambda: now[0])
-    progress = TerminalProgress(stream=Terminal())
+    progress = TerminalProgress(stream=window)
     progress.stage("computing", 1000, 0, "pairs")
     named = []
     for later, decade in ((0, 1990), (0.5, 2000), (0.4, 1990), (0.9, 2000), (0.1, 2000)):
@@ -445,18 +445,18 @@ def test_of_several_decades_at_work_one_is_named_as_long_as_it_is_heard_of(
 
 @pytest.mark.parametrize("width", [40, 25, 79, 80, 200, 3])
 def test_when_the_window_becomes_another_nothing_of_the_old_bars_is_left(
-    window: Window, width: int
+    window: Window, width: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    progress = TerminalProgress(stream=Terminal())
+    progress = TerminalProgress(stream=window)
     progress.message("a message that was there before")
     for name in ("computing", "exporting"):
         progress.stage(name, 10_000_000, 1000 if name == "computing" else 0, "pairs")
     progress.decade("embedding 2000s", 7, 22)
     progress.advance("computing", 4_000_000)
     assert len(window.rows) == 4
-    window.width = width
+    monkeypatch.setenv("COLUMNS", str(width))
     progress.advance("computing", 1_000_000)
-    other = Window(width)
+    other = Window()
     other.write("a message that was there before\n")
     message = other.rows
     assert window.rows[: len(message)] == message
@@ -468,7 +468,7 @@ def test_when_the_window_becomes_another_nothing_of_the_old_bars_is_left(
 
 
 def test_ctrl_c_leaves_the_bars_once(window: Window) -> None:
-    progress = TerminalProgress(stream=Terminal())
+    progress = TerminalProgress(stream=window)
     progress.stage("computing", 1000, 0, "pairs")
     progress.advance("computing", 500)
     window.write("^C")  # As a terminal shows it.
