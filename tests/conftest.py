@@ -51,6 +51,11 @@ settings.register_profile("engine", deadline=None, print_blob=True, max_examples
 settings.load_profile("engine")
 
 
+def more(*values: Any) -> list[Any]:
+    """Values for ``pytest.mark.parametrize`` that are tried in the storm alone."""
+    return [pytest.param(value, marks=pytest.mark.storm) for value in values]
+
+
 @dataclass
 class Disk:
     """How often each file was opened to be read, and how often it was written."""

@@ -344,6 +344,7 @@ def _prepare(
     user: int = 0,
     machine: str = "",
     hold: str = "",
+    impatient: bool = False,
 ) -> None:
     """Make the process what a test wants it to be.
 
@@ -363,12 +364,15 @@ def _prepare(
         As if the CPU were of this kind.
     hold
         Path of a file that holds the run up, as in `Small`.
+    impatient
+        Whether whoever holds a lock is known to hold it for longer than a moment.
     """
     if path is not None:
         os.environ["PATH"] = path
     import engine.batch.cost
     import engine.batch.notices
     import engine.batch.run
+    import engine.store.lock
     import engine.work.tasks
     from engine.work.pool import Workers
 
@@ -387,6 +391,8 @@ def _prepare(
         mock.patch.object(engine.batch.run, "cpus", return_value=cpus).start()
     if eager:
         mock.patch.object(engine.batch.cost, "START_SECONDS", 1e-9).start()
+    if impatient:
+        mock.patch.object(engine.store.lock, "PATIENCE", 0.0).start()
     if machine:
         for module in (engine.batch.notices, engine.work.tasks):
             mock.patch.object(module, "machine", return_value=machine).start()

@@ -23,7 +23,7 @@ from typing import TypeVar
 
 import numpy as np
 import pytest
-from conftest import uncompute
+from conftest import more, uncompute
 from faults import (
     FEW,
     LONG,
@@ -70,7 +70,7 @@ STORM = {
 
 def times(few: int, many: int) -> pytest.MarkDecorator:
     """So many random examples, or in a storm so many."""
-    return pytest.mark.parametrize("times", [few, pytest.param(many, marks=pytest.mark.storm)])
+    return pytest.mark.parametrize("times", [few, *more(many)])
 
 
 T = TypeVar("T")
@@ -365,9 +365,7 @@ def test_a_storm_of_ctrl_c_and_sigterm_is_survived(
     stopped_at_any_moment(3 * len(WAYS), tall, tmp_path, lanes, cold=cold)
 
 
-@pytest.mark.parametrize(
-    "way", [0, 3, 5, 6, *(pytest.param(way, marks=pytest.mark.storm) for way in (1, 2, 4, 7))]
-)
+@pytest.mark.parametrize("way", [0, 3, 5, 6, *more(1, 2, 4, 7)])
 def test_ctrl_c_and_sigterm_leave_no_worker(
     way: int, tall: Films, tmp_path: Path, launcher: Launcher
 ) -> None:
@@ -974,7 +972,7 @@ def test_the_second_run_on_a_store_stops_at_once_and_says_who_holds_it(
     freeze(first)
     before = everything(data)
     for arguments in ([], ["--decade", "1960"], ["--restart"], ["--export-only"]):
-        second = launcher.run("--data", data, *arguments)
+        second = launcher.run("--data", data, *arguments, impatient=True)
         fails(second, str(data), f"process {first.pid} on ")
     assert everything(data) == before
     hold.unlink()
@@ -995,7 +993,7 @@ def test_a_second_run_on_another_store_may_not_write_the_same_outputs(
     within(lambda: row_blocks(data))
     freeze(first)
     for store in ("other.zarr", "link.zarr"):
-        second = launcher.run("--data", data, "--store", tmp_path / store)
+        second = launcher.run("--data", data, "--store", tmp_path / store, impatient=True)
         fails(second, f"process {first.pid} on ")
     second = launcher.run("--data", data, "--store", tmp_path / "other.zarr", "--compute-only")
     assert second.status == 0, second.stderr
@@ -1015,7 +1013,8 @@ def test_two_data_folders_that_lead_to_one_output_keep_each_other_out(
     first = launcher.warm("--data", one, "--decade", "1920", hold=str(hold))
     within(lambda: row_blocks(one))
     freeze(first)
-    fails(launcher.run("--data", two), f"process {first.pid} on ", "similarities_1920s.json")
+    second = launcher.run("--data", two, impatient=True)
+    fails(second, f"process {first.pid} on ", "similarities_1920s.json")
     second = launcher.run("--data", two, "--decade", "1930", "1970")
     assert second.status == 0, second.stderr
     hold.unlink()
@@ -1061,10 +1060,7 @@ def test_a_store_that_another_kind_of_cpu_began(data: Path, few: Films, launcher
 # --- Standard streams that are closed
 
 
-@pytest.mark.parametrize(
-    "closed",
-    [(2,), (0, 1, 2), *(pytest.param((one,), marks=pytest.mark.storm) for one in (0, 1))],
-)
+@pytest.mark.parametrize("closed", [(2,), (0, 1, 2), *more((0,), (1,))])
 def test_closed_streams_keep_no_run_from_its_work(
     closed: tuple[int, ...], data: Path, few: Films
 ) -> None:

@@ -160,6 +160,7 @@ print(np.array([1e-310]) / 2)
 """
 
 
+@pytest.mark.storm
 def test_no_flags_of_a_compiler_that_the_environment_asks_for_change_a_byte(
     tmp_path: Path,
 ) -> None:

@@ -18,6 +18,7 @@ from shutil import copytree
 from tempfile import TemporaryDirectory
 
 import pytest
+from conftest import more
 from errands import children
 from faults import FEW, Films, Launcher, held_at, made_up
 from forks import ROOT
@@ -122,6 +123,7 @@ def _read(descriptor: int) -> bytes:
         return b""
 
 
+@pytest.mark.storm
 def test_a_finished_run_is_a_finished_run_however_long_its_process_takes_to_end(
     door: Path, data: Path, films: Films
 ) -> None:
@@ -224,7 +226,7 @@ def test_a_terminal_that_is_closed_does_not_stop_the_work(
     assert films.faults(data) == {}
 
 
-@pytest.mark.parametrize("shut", ["<&-", "2>&-", "<&- >&- 2>&-"])
+@pytest.mark.parametrize("shut", ["<&- >&- 2>&-", *more("<&-", "2>&-")])
 def test_with_closed_streams_workers_do_their_work(
     shut: str, door: Path, data: Path, films: Films
 ) -> None:
@@ -298,7 +300,7 @@ def writes(pid: int, descriptor: int) -> bool:
     return call[1:2] == [hex(descriptor)]
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, *more(signal.SIGTERM)])
 def test_a_reader_of_stderr_that_has_stopped_reading_does_not_keep_a_run_from_its_end(
     number: signal.Signals, door: Path, data: Path
 ) -> None:
@@ -369,7 +371,7 @@ def test_two_runs_in_two_threads_do_not_disturb_each_other(films: Films, tmp_pat
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="to mount something needs root")
-@pytest.mark.parametrize("options", ["ro", "size=4k"])
+@pytest.mark.parametrize("options", ["size=4k", *more("ro")])
 def test_workers_need_no_shared_memory(options: str, door: Path, films: Films) -> None:
     fill = "dd if=/dev/zero of=/dev/shm/filler 2>&-"
     mount = f"mount -t tmpfs -o {options} tmpfs /dev/shm && ({fill}; true)"

@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 import orjson
 import pytest
-from conftest import Listener, cut_smallest
+from conftest import Listener, cut_smallest, more
 from forks import ENGINE, forker
 from reference import expected, films, outputs, put
 from waiting import PATIENCE
@@ -95,7 +95,7 @@ def flipped(content: bytes, bit: int) -> bytes:
     return content[: bit // 8] + bytes([content[bit // 8] ^ 1 << bit % 8]) + content[bit // 8 + 1 :]
 
 
-@pytest.mark.parametrize("every", [499, pytest.param(1, marks=pytest.mark.storm)])
+@pytest.mark.parametrize("every", [499, *more(1)])
 @pytest.mark.parametrize(
     "part",
     [
@@ -204,9 +204,7 @@ def stores(tmp_path: Path, data: Path, made: list[Path]) -> list[Path]:
     ]
 
 
-@pytest.mark.parametrize(
-    "seed", [*range(12), *(pytest.param(k, marks=pytest.mark.storm) for k in range(12, 400))]
-)
+@pytest.mark.parametrize("seed", [*range(12), *more(*range(12, 400))])
 def test_what_lies_in_another_s_place_is_found_and_mended(
     seed: int, data: Path, stores: list[Path]
 ) -> None:
@@ -337,7 +335,7 @@ def test_what_cannot_be_read_is_an_error_and_nothing_is_deleted_for_it(
     assert (summary.ok, computed(summary)) == (True, 0)
 
 
-@pytest.mark.parametrize("sizes", [3, pytest.param(30, marks=pytest.mark.storm)])
+@pytest.mark.parametrize("sizes", [3, *more(30)])
 def test_without_enough_memory_nothing_finished_is_lost(sizes: int, tmp_path: Path) -> None:
     data = tmp_path / "data"
     put(data, NAME.approach, NAME.decade, films(60, 200))
