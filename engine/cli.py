@@ -83,8 +83,8 @@ def _guarded(options: argparse.Namespace, progress: "TerminalProgress") -> int:
     except engine.EngineError as error:
         progress.error(str(error), traceback.format_exc())
     except OSError as error:
-        place = f"{error.filename}: " if error.filename else ""
-        progress.error(f"{place}{error.strerror or error}", traceback.format_exc())
+        path = f"{error.filename}: " if error.filename else ""
+        progress.error(f"{path}{error.strerror or error}", traceback.format_exc())
     except Exception as error:  # A mistake of the engine's own, in one line, too.
         progress.error(
             f"unexpected {type(error).__name__}: {error}; --verbose shows where",

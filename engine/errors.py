@@ -60,6 +60,6 @@ def shown(text: str, limit: int = 60) -> str:
     return f"{escaped[:half]}…{escaped[-half:]}"
 
 
-def reason(error: OSError, place: object) -> str:
+def reason(error: OSError, path: object) -> str:
     """Make a sentence of what the system says: of the file that it names, or else of `place`."""
-    return f"{error.filename or place}: {error.strerror or error}"
+    return f"{error.filename or path}: {error.strerror or error}"

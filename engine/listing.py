@@ -66,9 +66,9 @@ def check_root(folder: DataFolder) -> None:
     """
     root = folder.root
     parts = {path.name for path in (folder.embeddings, folder.similarities, folder.default_store)}
-    place = Path(os.path.abspath(root))  # Of "." and ".." the names.
+    absolute = Path(os.path.abspath(root))  # Of "." and ".." the names.
     # No deeper than DATA/embeddings/APPROACH/FILE.
-    above = next((p.parent for p in (place, *place.parents[:2]) if p.name in parts), None)
+    above = next((p.parent for p in (absolute, *absolute.parents[:2]) if p.name in parts), None)
     meant = ""
     if above is not None and _holds_inputs(above):
         typed = str(above if root.is_absolute() else os.path.relpath(above))

@@ -112,7 +112,7 @@ def _draw_panel(
     panel.set_title(f"{shown.name.decade}s", loc="left", fontsize=11, weight="bold", pad=20)
     if shown.per_cent < 100:
         panel.set_title(f"{shown.per_cent} % of the pairs", loc="right", fontsize=9, pad=20)
-    _note(panel, "left", 6, _size(shown), GREY, va="bottom")
+    _label(panel, "left", 6, _size(shown), GREY, va="bottom")
     if not shown.n_counted:
         return
     median, percentile = shown.quantile(0.5), shown.quantile(0.75)
@@ -127,11 +127,11 @@ def _draw_panel(
     feet = share[np.minimum(at, len(share) - 1)]
     panel.vlines(median, feet[0], top, MEDIAN, linewidth=1.4)
     panel.vlines(percentile, feet[1], top, PERCENTILE, linewidth=1.4, linestyle=_DASHES)
-    _note(panel, side, -3, f"median {_number(median)}", MEDIAN)
-    _note(panel, side, -16, f"75th percentile\n{_number(percentile)}", PERCENTILE)
+    _label(panel, side, -3, f"median {_number(median)}", MEDIAN)
+    _label(panel, side, -16, f"75th percentile\n{_number(percentile)}", PERCENTILE)
 
 
-def _note(
+def _label(
     panel: Axes, side: Side, up: float, text: str, color: str, va: Literal["top", "bottom"] = "top"
 ) -> None:
     panel.annotate(
@@ -184,7 +184,7 @@ def draw_heat_map(image: NDArray[np.float64], together: int, shown: Distribution
         size = _size(shown)
         if shown.per_cent < 100:
             size += f", {shown.per_cent} % of them computed, the rest is grey"
-        _note(axes, "left", 6, size, GREY, va="bottom")
+        _label(axes, "left", 6, size, GREY, va="bottom")
         mesh = axes.imshow(
             image,
             cmap=matplotlib.colormaps["viridis"].resampled(128).with_extremes(bad=MISSING),

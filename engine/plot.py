@@ -85,8 +85,8 @@ def _draw_all(options: argparse.Namespace, progress: Progress) -> int:
     there = similarities.names()
     chosen = select(there, options.approach, None)
     mapped = select(chosen, None, options.decade)
-    for note in left_out(folder, there, options.approach):
-        progress.message(note)
+    for text in left_out(folder, there, options.approach):
+        progress.message(text)
     status = 0
     for approach, names in itertools.groupby(chosen, key=lambda name: name.approach):
         distributions = []

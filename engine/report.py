@@ -60,26 +60,26 @@ def _write(options: argparse.Namespace, progress: Progress) -> int:
         ) from None
     there = similarities.names()
     chosen = select(there, options.approach, options.decade)
-    notes = left_out(folder, there, options.approach, options.decade)
-    for note in notes:
-        progress.message(note)
-    sections, failures = _look_at(chosen, similarities, progress)
+    messages = left_out(folder, there, options.approach, options.decade)
+    for text in messages:
+        progress.message(text)
+    sections, failures = _sections(chosen, similarities, progress)
     if not sections:
         return 1
     if options.titles:
         _tell_of_titles(options.titles, titles, {film for each in sections for film in each.ids})
-    page = assemble(sections, titles, notes + failures, folder.root.resolve().name)
+    page = assemble(sections, titles, messages + failures, folder.root.resolve().name)
     # A path may be of bytes that are no text.
     write_whole(output, page.encode(errors="backslashreplace"))
     print(f"{shown(str(output), 300)}: {size(output.stat().st_size)}")
     return 1 if failures else 0
 
 
-def _look_at(
+def _sections(
     names: Sequence[DecadeName], similarities: Similarities, progress: Progress
 ) -> "tuple[list[Section], list[str]]":
     """Read the decades; one that is damaged does not stop the others, and is told of."""
-    from engine.page.section import look
+    from engine.page.section import section_of
 
     opened: dict[DecadeName, Decade] = {}
     sections, failures = [], []
@@ -98,7 +98,7 @@ def _look_at(
         progress.decade(str(name), at, len(there))
         films = opened.pop(name)  # Of one decade at a time the vectors are held.
         try:
-            section = look(films)
+            section = section_of(films)
         except EngineError as error:
             fail(error)
         else:

@@ -32,7 +32,7 @@ def publish(output: PartialOutput, index: int, rows: list[bytes]) -> None:
 def place(output: PartialOutput, index: int, rows: list[bytes]) -> None:
     offset = output.offset(index)
     assert offset is not None
-    output.place(index, offset, rows, len(rows))
+    output.write(index, offset, rows, len(rows))
 
 
 def text(blocks: Blocks) -> bytes:
@@ -49,7 +49,7 @@ def finish(output: PartialOutput) -> tuple[os.stat_result, int]:
 
 @settings(max_examples=30)
 @given(blocks, st.randoms(use_true_random=False))
-def test_row_blocks_published_and_placed_in_any_order_make_the_text(
+def test_row_blocks_published_and_written_in_any_order_make_the_text(
     tmp_path_factory: pytest.TempPathFactory, blocks: Blocks, random: Random
 ) -> None:
     path = tmp_path_factory.mktemp("output") / "x.json"
@@ -79,15 +79,15 @@ def test_an_interrupted_output_goes_on_where_it_was(
     n_published = data.draw(st.integers(0, len(blocks)))
     for index in range(n_published):
         publish(output, index, blocks[index])
-    placed = data.draw(st.sets(st.integers(0, max(0, n_published - 1)), max_size=n_published))
-    for index in placed:
+    written = data.draw(st.sets(st.integers(0, max(0, n_published - 1)), max_size=n_published))
+    for index in written:
         place(output, index, blocks[index])
     again = PartialOutput(path, IDENTITY, len(blocks))
     # One without text has nothing that could be in place.
-    assert again.prepare() == [index in placed and bool(rows) for index, rows in enumerate(blocks)]
+    assert again.prepare() == [index in written and bool(rows) for index, rows in enumerate(blocks)]
     for index, rows in enumerate(blocks):
-        assert again.intact(index) == (index in placed)
-        if index not in placed:
+        assert again.intact(index) == (index in written)
+        if index not in written:
             publish(again, index, rows)
             place(again, index, rows)
     finish(again)
@@ -140,7 +140,7 @@ def test_what_was_made_from_something_else_is_begun_anew(
     output: PartialOutput, identity: str, n: int
 ) -> None:
     other = PartialOutput(output.final, identity, n)
-    assert other.placed() == [False] * n
+    assert other.written() == [False] * n
     assert other.prepare() == [False] * n
     assert other.text.read_bytes() == b""
 

@@ -8,7 +8,7 @@ from reference import films, output_path, put, stamps
 
 import engine
 from engine.arguments import Arguments
-from engine.batch.plan import DecadeState, contradiction, look
+from engine.batch.plan import DecadeState, contradiction, decade_states
 from engine.data_folder import DecadeName
 from engine.store.source import Source
 from engine.triangle.rule import Rule
@@ -29,7 +29,9 @@ def root(tmp_path: Path) -> Path:
 def state_of(
     root: Path, asked: Arguments | None = None, *, input_needed: bool = True
 ) -> DecadeState:
-    (state,) = look(Source.at(root, None), [NAME], asked or Arguments(), input_needed=input_needed)
+    (state,) = decade_states(
+        Source.at(root, None), [NAME], asked or Arguments(), input_needed=input_needed
+    )
     return state
 
 
@@ -227,5 +229,5 @@ def test_chunks_without_checksums_are_to_be_computed_again(root: Path) -> None:
 
 def test_the_states_come_in_the_order_of_the_names(root: Path) -> None:
     names = [DecadeName("genres", "2000"), NAME, DecadeName("genres", "2000")]
-    states = look(Source.at(root, None), names, Arguments())
+    states = decade_states(Source.at(root, None), names, Arguments())
     assert [state.name for state in states] == names

@@ -495,7 +495,7 @@ def test_ctrl_c_ends_with_one_line(
     def stop(films: object) -> Section:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("engine.page.section.look", stop)
+    monkeypatch.setattr("engine.page.section.section_of", stop)
     assert report.main(["--data", str(data)]) == 130
     assert capsys.readouterr().err == "interrupted; no page was written\n"
 

@@ -56,7 +56,7 @@ def block_tasks(
                 "fresh": True,
                 "compute": True,
                 "output": partial if output else None,
-                "placed": False,
+                "written": False,
                 "selection": Every(),
                 **changes,
             }
@@ -131,18 +131,18 @@ def test_a_row_block_may_be_done_any_number_of_times(tmp_path: Path) -> None:
     assert (tmp_path / "x.json").read_bytes() == json.dumps(wanted).encode()
 
 
-def test_a_row_block_that_is_stored_and_in_place_is_not_touched(tmp_path: Path) -> None:
+def test_a_row_block_that_is_stored_and_written_is_not_touched(tmp_path: Path) -> None:
     tasks = block_tasks(tmp_path, 300)
     results = [perform(task) for task in tasks]
     assert [result.pairs_computed for result in results] == [256 * 171.5, 44 * 43 / 2]
     before = stamps(tmp_path)
     for task in tasks:
-        again = perform(dataclasses.replace(task, fresh=False, placed=True))
+        again = perform(dataclasses.replace(task, fresh=False, written=True))
         assert (again.error, again.pairs_computed, again.pairs_exported) == (None, 0, 0)
     assert stamps(tmp_path) == before
 
 
-def test_a_text_that_is_said_to_be_in_place_and_is_not_is_written_again(tmp_path: Path) -> None:
+def test_a_text_that_is_said_to_be_written_and_is_not_is_written_again(tmp_path: Path) -> None:
     tasks = block_tasks(tmp_path, 300)
     for task in tasks:
         perform(task)
@@ -151,7 +151,7 @@ def test_a_text_that_is_said_to_be_in_place_and_is_not_is_written_again(tmp_path
     whole = output.text.read_bytes()
     output.text.write_bytes(whole[:1000] + b"?" + whole[1001:])
     for task in tasks:
-        assert perform(dataclasses.replace(task, fresh=False, placed=True)).error is None
+        assert perform(dataclasses.replace(task, fresh=False, written=True)).error is None
     assert output.text.read_bytes() == whole
 
 
@@ -183,10 +183,10 @@ def test_numbers_are_stored_before_their_length_is_told_and_their_text_is_writte
 
     (task,) = block_tasks(tmp_path, 20)
     chunk = tmp_path / "x.zarr" / "genres" / "1990" / "similarities" / "c" / "0" / "0"
-    for name in ("publish", "offset", "place"):
+    for name in ("publish", "offset", "write"):
         noted(PartialOutput, name)
     assert perform(task).error is None
-    assert done == [("publish", True), ("offset", True), ("place", True)]
+    assert done == [("publish", True), ("offset", True), ("write", True)]
 
 
 def test_a_row_block_that_could_not_be_stored_has_no_text_and_nobody_waits_for_it(
@@ -201,12 +201,12 @@ def test_a_row_block_that_could_not_be_stored_has_no_text_and_nobody_waits_for_i
         patch.setattr(StoredDecade, "write", full)
         assert "No space left" in str(perform(first).error)
     assert perform(second).again
-    assert first.output.placed() == [False, False]
+    assert first.output.written() == [False, False]
     assert first.output.text.read_bytes() == b""
 
 
 @pytest.mark.parametrize("off", [-7, 7])
-def test_numbers_computed_again_may_be_longer_than_when_others_found_their_place(
+def test_numbers_computed_again_may_be_longer_than_when_others_found_their_offset(
     tmp_path: Path, off: int
 ) -> None:
     # As when they were damaged after their length was told, and another kind of machine computes
@@ -218,11 +218,11 @@ def test_numbers_computed_again_may_be_longer_than_when_others_found_their_place
     assert length is not None
     first.output.publish(0, length + off, first.row_block_pairs)
     assert perform(second).error is None
-    assert first.output.placed() == [False, True]  # where it does not belong
+    assert first.output.written() == [False, True]  # where it does not belong
     assert perform(first).again
     # The next round.
-    for task, placed in zip((first, second), first.output.prepare(), strict=True):
-        again = perform(dataclasses.replace(task, fresh=False, placed=placed))
+    for task, written in zip((first, second), first.output.prepare(), strict=True):
+        again = perform(dataclasses.replace(task, fresh=False, written=written))
         assert (again.error, again.again, again.pairs_computed) == (None, False, 0)
     assert first.output.finish()
     first.output.appear()
@@ -231,7 +231,7 @@ def test_numbers_computed_again_may_be_longer_than_when_others_found_their_place
     )
 
 
-def test_rows_wait_for_their_place_without_end_only_until_it_cannot_come(tmp_path: Path) -> None:
+def test_rows_wait_for_their_offset_without_end_only_until_it_cannot_come(tmp_path: Path) -> None:
     first, second = block_tasks(tmp_path, 300)
     assert first.output
     first.output.abandon(0)

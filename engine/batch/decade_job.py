@@ -19,7 +19,7 @@ class DecadeJob:
     """One decade of a run at work."""
 
     state: DecadeState
-    """What was there at the last look, with what has been read since."""
+    """What was there when the round began, with what has been read since."""
     summary: DecadeSummary
     waiting: bool = False
     """Its input is to be read again, in the next round."""
@@ -46,7 +46,7 @@ class DecadeJob:
         """Whether this round goes on with it: it has not failed, and waits for no other."""
         return self.summary.error is None and not self.waiting
 
-    def look_again(self, state: DecadeState) -> None:
+    def begin_round(self, state: DecadeState) -> None:
         """Begin a round with what is there now."""
         self.state, self.waiting = state, False
 

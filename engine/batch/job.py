@@ -13,7 +13,7 @@ from engine.arguments import Arguments
 from engine.batch import notices
 from engine.batch.cost import cpu_seconds, worth
 from engine.batch.decade_job import DecadeJob
-from engine.batch.plan import contradiction, look, not_computed, take
+from engine.batch.plan import contradiction, decade_states, not_computed, take
 from engine.batch.preflight import check_output, foreseen
 from engine.batch.remaining import block_tasks, input_sizes, read_task, select_task, total_seconds
 from engine.batch.summary import DecadeSummary
@@ -42,7 +42,7 @@ class Job:
     summaries: Mapping[DecadeName, DecadeSummary]
     before: Mapping[DecadeName, tuple[Record, Export]]
     """The outputs that were there before, with the records that knew them."""
-    away: Callable[[Iterable[BlockTask]], Iterator[Result]] | None = None
+    on_cluster: Callable[[Iterable[BlockTask]], Iterator[Result]] | None = None
     """Performs tasks on other machines, which see the store alone."""
     _decades: dict[DecadeName, DecadeJob] = field(default_factory=dict, init=False)
     _deaths: int = field(default=0, init=False)
@@ -57,11 +57,11 @@ class Job:
     def round(self) -> bool:
         """Do what is missing; True when something was lost and another round is needed."""
         self._again = False
-        self._look()
+        self._refresh()
         try:
             self._read()
             missing = any(decade.state.missing for decade in self._active())
-            if missing and (self.away or self._selects) and not self._computed:
+            if missing and (self.on_cluster or self._selects) and not self._computed:
                 self._compute()
             else:
                 self._select()
@@ -80,10 +80,10 @@ class Job:
         active = [decade for decade in self._decades.values() if decade.active]
         return sorted(active, key=lambda decade: -decade.state.n_pairs)
 
-    def _look(self) -> None:
+    def _refresh(self) -> None:
         first = not self._decades
         names = [name for name, summary in self.summaries.items() if not summary.error]
-        states = look(self.source, names, self.asked, input_needed=self.asked.compute)
+        states = decade_states(self.source, names, self.asked, input_needed=self.asked.compute)
         if first:
             if error := contradiction(states, self.asked):
                 raise EngineError(error)
@@ -93,7 +93,7 @@ class Job:
         for state in states:
             if first:
                 self._decades[state.name] = DecadeJob(state, self.summaries[state.name])
-            self._decades[state.name].look_again(state)
+            self._decades[state.name].begin_round(state)
             self._judge(self._decades[state.name], first)
         if first:
             active = [decade.state for decade in self._decades.values() if decade.active]
@@ -179,9 +179,9 @@ class Job:
             for decade in self._active()
         ]
         self._announce_computing()
-        if self.away:
+        if self.on_cluster:
             tasks = chain.from_iterable(decades)
-            for result in self.away(task for task in tasks if self._wanted(task)):
+            for result in self.on_cluster(task for task in tasks if self._wanted(task)):
                 self._account(result)
         else:
             self._perform(decades)
@@ -230,9 +230,9 @@ class Job:
         if all_tasks and self.asked.compute:
             self._announce_computing()
         if any(task.output for task in all_tasks):
-            placed = sum(task.row_block_pairs for task in all_tasks if task.placed)
+            written = sum(task.row_block_pairs for task in all_tasks if task.written)
             total = sum(d.state.n_pairs for d in self._active() if not d.state.exported)
-            self.progress.stage("exporting", total, placed, "pairs")
+            self.progress.stage("exporting", total, written, "pairs")
         for decade in self._active():
             if not decade.outstanding:
                 self._finish(decade)
@@ -253,7 +253,7 @@ class Job:
                 self.store,
                 compute=self.asked.compute,
                 output=partial,
-                placed=partial.prepare(),
+                written=partial.prepare(),
                 selection=selection,
             )
         if self.asked.export:
@@ -283,7 +283,7 @@ class Job:
             self.progress.advance("selecting", task.n_pairs)
             decade.selection = result.selection
         elif isinstance(task, BlockTask) and task.output:
-            if not task.placed:
+            if not task.written:
                 self.progress.advance("exporting", task.row_block_pairs)
             decade.outstanding -= 1
             if not decade.outstanding:

@@ -115,7 +115,7 @@ class DecadeState:
         )
 
 
-def look(
+def decade_states(
     source: Source,
     names: Iterable[DecadeName],
     asked: Arguments,
@@ -129,7 +129,7 @@ def look(
     source
         Where inputs and outputs lie, and an existing store.
     names
-        The decades to look at.
+        The decades.
     asked
         What the decades should be made with.
     input_needed
@@ -142,10 +142,10 @@ def look(
     """
     # Hashing leaves Python's lock alone, so threads do it side by side.
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as threads:
-        return list(threads.map(lambda name: _look(source, name, asked, input_needed), names))
+        return list(threads.map(lambda name: _state(source, name, asked, input_needed), names))
 
 
-def _look(source: Source, name: DecadeName, asked: Arguments, input_needed: bool) -> DecadeState:
+def _state(source: Source, name: DecadeName, asked: Arguments, input_needed: bool) -> DecadeState:
     folder, store = source.folder, source.store
     state = DecadeState(
         name,

@@ -28,11 +28,11 @@ def check_output(output: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        place = error.filename or folder
+        path = error.filename or folder
         in_its_place = isinstance(error, FileExistsError | NotADirectoryError)
         remedy = "move what is in its place" if in_its_place else "change its permissions"
         raise EngineError(
-            f"{place}: the folder of the output cannot be made ({error.strerror}); {remedy}, or "
+            f"{path}: the folder of the output cannot be made ({error.strerror}); {remedy}, or "
             "leave the JSON out with --compute-only"
         ) from None
     if not os.access(folder, os.W_OK | os.X_OK):

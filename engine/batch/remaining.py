@@ -36,7 +36,7 @@ def block_tasks(
     *,
     compute: bool,
     output: PartialOutput | None = None,
-    placed: Sequence[bool] = (),
+    written: Sequence[bool] = (),
     selection: Selection | None = None,
 ) -> list[BlockTask]:
     """List the row-blocks of a decade that are to be computed, or written to its output.
@@ -51,7 +51,7 @@ def block_tasks(
         Whether what is missing may be computed.
     output
         The unfinished output, prepared; None: nothing is written.
-    placed
+    written
         Of each row-block whether its text is in the output.
     selection
         Which pairs are written; every one by default.
@@ -68,7 +68,7 @@ def block_tasks(
             fresh=block.index in missing and state.fresh(block.index),
             compute=compute,
             output=output,
-            placed=bool(output) and placed[block.index] and block.index not in missing,
+            written=bool(output) and written[block.index] and block.index not in missing,
             selection=selection or Every(),
         )
         for block in state.row_blocks()

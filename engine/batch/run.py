@@ -159,7 +159,9 @@ def run(
             _forget(source, summaries, progress)
         with (
             Workers(progress.message) as processes,
-            cluster_at(dask if compute else None, asked.wait_for_workers, target, progress) as away,
+            cluster_at(
+                dask if compute else None, asked.wait_for_workers, target, progress
+            ) as on_cluster,
         ):
             job = Job(
                 source,
@@ -169,7 +171,7 @@ def run(
                 progress,
                 summaries,
                 before,
-                away,
+                on_cluster,
             )
             while job.round():
                 pass

@@ -8,7 +8,7 @@ from engine.arguments import Arguments, Count, Names, Number, Years, read_argume
 from engine.batch.choice import choose
 from engine.batch.cost import wall_seconds, worth
 from engine.batch.forecast import Forecast, forecast
-from engine.batch.plan import DecadeState, contradiction, look, not_computed
+from engine.batch.plan import DecadeState, contradiction, decade_states, not_computed
 from engine.batch.preflight import short_of_space
 from engine.batch.replaced import exported_before, replaced
 from engine.batch.standing import DecadeStatus, Status
@@ -77,7 +77,7 @@ def status(
     there = target.exists()
     choice = choose(folder, target, asked.approaches, asked.decades, there)
     if there:
-        states = look(source, choice.names, asked, input_needed=asked.compute)
+        states = decade_states(source, choice.names, asked, input_needed=asked.compute)
     else:
         states = [
             DecadeState(name, folder.input(name), folder.output(name)) for name in choice.names
@@ -111,8 +111,8 @@ def _status(state: DecadeState, store: Store, asked: Arguments) -> DecadeStatus:
     if record and state.exported:
         exported = state.n_pairs
     elif record:
-        placed = state.partial(asked.rule).placed()
-        exported = sum(block.n_pairs for block in state.row_blocks() if placed[block.index])
+        written = state.partial(asked.rule).written()
+        exported = sum(block.n_pairs for block in state.row_blocks() if written[block.index])
         # A run at work has come further since its chunks were listed.
         exported = min(exported, state.pairs_stored)
     return DecadeStatus(

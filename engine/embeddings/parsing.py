@@ -106,7 +106,7 @@ def parse_embeddings(file: BinaryIO, name: str, piece: int = _PIECE) -> Embeddin
         If there is not enough memory.
     """
     text = _Text(file, name, piece)
-    places: dict[str, int] = {}  # id -> its row of the matrix
+    indices: dict[str, int] = {}  # id -> its row of the matrix
     keys: list[str] = []  # the key that became it
     repeated: dict[str, None] = {}
     length = 0
@@ -132,16 +132,16 @@ def parse_embeddings(file: BinaryIO, name: str, piece: int = _PIECE) -> Embeddin
                 text.refuse_list(row, film)
         if not packed:
             found = f"{len(numbers):,} numbers"
-            expected = f'{length:,} as for id "{shown(next(iter(places)))}"'
+            expected = f'{length:,} as for id "{shown(next(iter(indices)))}"'
             text.refuse(found, expected, "embed both with one model", film, back=len(row))
-        place = places.setdefault(film, len(keys))
-        if place == len(keys):
+        index = indices.setdefault(film, len(keys))
+        if index == len(keys):
             keys.append(key)
             matrix += packed
         else:
-            there = slice(place * vector.size, (place + 1) * vector.size)
+            there = slice(index * vector.size, (index + 1) * vector.size)
             if vector.unpack(matrix[there]) != vector.unpack(packed):
-                found = f'the keys "{shown(keys[place])}" and "{shown(key)}", which are one id'
+                found = f'the keys "{shown(keys[index])}" and "{shown(key)}", which are one id'
                 expected = "the same vector for both"
                 text.refuse(found, expected, "leave one of the two out", film, back=len(row))
             matrix[there] = packed  # Of 0.0 and -0.0 the last counts, as with json.load.
@@ -149,7 +149,7 @@ def parse_embeddings(file: BinaryIO, name: str, piece: int = _PIECE) -> Embeddin
         raw_key = text.take(_NEXT, '"," and the next "id": [numbers], or "}"')
     sha256 = text.take_rest()
     vectors = np.frombuffer(matrix, dtype=np.float64).reshape(len(keys), length)
-    return Embeddings(list(places), vectors, sha256, list(repeated))
+    return Embeddings(list(indices), vectors, sha256, list(repeated))
 
 
 class _Text:

@@ -26,7 +26,7 @@ def finalize(
     Returns
     -------
     Record or None
-        The record with the output; None when a row-block is not in place.
+        The record with the output; None when a row-block is not written.
 
     Raises
     ------

@@ -1,14 +1,14 @@
 """The output file while it is being written: a text file that grows in the middle.
 
-Workers write the text of their row-blocks straight to its place. The place of a row-block is
+Workers write the text of their row-blocks straight to its offset. The offset of a row-block is
 known as soon as all row-blocks before it have *published* the length of theirs, which each does
 when its numbers are stored and formatted, before its text is put together. Row-blocks are begun in
 order, so whoever waits for the length of one waits for a worker that is at it.
 
 Beside ``.{name}.{identity}.partial``, the text, lies ``.{name}.{identity}.lengths``: what the text
-is made from, and for each row-block the length of its text and, once it is in place, its CRC-32C.
-Both are hidden and belong together; the final name appears by rename when every row-block is in
-place. A killed export goes on from there: what matches its checksum is not written again.
+is made from, and for each row-block the length of its text and, once it is written, its CRC-32C.
+Both are hidden and belong together; the final name appears by rename when every row-block is
+written. A killed export goes on from there: what matches its checksum is not written again.
 """
 
 import errno
@@ -29,7 +29,7 @@ from engine.store.local import sync_folder
 
 _HEADER = 64
 _SLOT = struct.Struct("<qqq")  # length + 1, checksum + 1, pairs of the text; 0: not known yet
-_SLOT_SIZE = _SLOT.size + 4  # and a checksum of its own: all other places follow from a length
+_SLOT_SIZE = _SLOT.size + 4  # and a checksum of its own: all later offsets follow from a length
 _UNKNOWN = (0, 0, 0)
 _ABANDONED = -1
 _PIECE = 2**22
@@ -77,7 +77,7 @@ class PartialOutput:
         Returns
         -------
         list[bool]
-            As from `placed`.
+            As from `written`.
         """
         slots = self._left()
         self._discard(keep=slots is not None)
@@ -89,10 +89,10 @@ class PartialOutput:
         for index, (length, _, _) in enumerate(slots):
             if length == _ABANDONED:
                 self._write_slot(index, *_UNKNOWN)
-        return self.placed()
+        return self.written()
 
-    def placed(self) -> list[bool]:
-        """For each row-block whether its text is said to be in place (`intact` tells if it is so).
+    def written(self) -> list[bool]:
+        """For each row-block whether its text is said to be written (`intact` tells if it is so).
 
         One without text never is: why none of its pairs was kept is known when it is done again.
         """
@@ -163,7 +163,7 @@ class PartialOutput:
         self._write_slot(index, _ABANDONED, 0, 0)
 
     def offset(self, index: int) -> int | None:
-        """Find the place of a row-block's text among all texts; wait for it if need be.
+        """Find the offset of a row-block's text among all texts; wait for it if need be.
 
         Returns
         -------
@@ -179,8 +179,8 @@ class PartialOutput:
                 return None
             time.sleep(_POLL)
 
-    def place(self, index: int, offset: int, pieces: Iterable[Piece], pairs: int) -> None:
-        """Write the text of a row-block, piece by piece, to its place and note its checksum."""
+    def write(self, index: int, offset: int, pieces: Iterable[Piece], pairs: int) -> None:
+        """Write the text of a row-block, piece by piece, at its offset, then its checksum."""
         found = length = 0
         with open(self.text, "r+b", buffering=0) as file, _naming(self.final):
             for piece in pieces:
@@ -195,7 +195,7 @@ class PartialOutput:
         self._write_slot(index, length + 1, found + 1, pairs)
 
     def intact(self, index: int) -> bool:
-        """Whether the text of a row-block is in place, as it was written."""
+        """Whether the text of a row-block is there, as it was written."""
         slots = self._slots()
         length, noted, _ = slots[index]
         before = [length for length, _, _ in slots[:index]]
@@ -210,7 +210,7 @@ class PartialOutput:
         -------
         tuple[os.stat_result, int] or None
             Of the file that `appear` will put at its final name, and the number of pairs in it;
-            None when a row-block is not in place.
+            None when a row-block is not written.
         """
         slots = self._slots()
         if any(length <= 0 or checksum <= 0 for length, checksum, _ in slots):

@@ -1,6 +1,6 @@
 """The text of a row-block: how long it is first, then the text itself, piece by piece.
 
-In two steps because the place of a text in the output is known only when the lengths of those
+In two steps because the offset of a text in the output is known only when the lengths of those
 before it are. Natively, the digits of all values are found in the first step and written, with the
 ids, in the second. In Python, the first step formats the numbers of each row.
 """

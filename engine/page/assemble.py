@@ -20,7 +20,7 @@ _FOLDER = Path(__file__).parent
 
 
 def assemble(
-    sections: Sequence[Section], titles: Mapping[str, str], notes: Sequence[str], folder: str
+    sections: Sequence[Section], titles: Mapping[str, str], messages: Sequence[str], folder: str
 ) -> str:
     """Make the page.
 
@@ -30,7 +30,7 @@ def assemble(
         The decades, by approach; at least one.
     titles
         Titles of films by their ids; a film without one stands under its id.
-    notes
+    messages
         What a reader must know: what is missing.
     folder
         What the data is called.
@@ -64,7 +64,7 @@ def assemble(
         folder=escape(folder),
         style=(_FOLDER / "page.css").read_text("utf-8"),
         totals=", ".join(totals),
-        notes="".join(f"<p>{escape(note)}</p>" for note in notes),
+        messages="".join(f"<p>{escape(message)}</p>" for message in messages),
         overview="\n".join(overview),
         details="\n".join(details),
         version=__version__,

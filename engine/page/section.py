@@ -62,7 +62,7 @@ class Section:
         return self.distribution.name
 
 
-def look(films: Decade) -> Section:
+def section_of(films: Decade) -> Section:
     """Read of a decade what the page shows, from the pairs that are computed.
 
     Raises

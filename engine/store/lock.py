@@ -86,7 +86,7 @@ def locked(held: Store | Path) -> Iterator[str | None]:
             fcntl.flock(file, fcntl.LOCK_UN)
 
 
-def _taken(path: Path, place: str) -> FileIO:
+def _taken(path: Path, location: str) -> FileIO:
     """Open the file of a lock and hold it.
 
     Whoever has opened it may find, when it comes to hold it, that the one before has deleted it.
@@ -112,8 +112,8 @@ def _taken(path: Path, place: str) -> FileIO:
             with file:
                 if time.monotonic() > end:
                     raise LockedError(
-                        f"{place}: another run is at work on it ({_told(file)}); wait until it "
-                        "ends, or stop it, then run the command again"
+                        f"{location}: another run is at work on it ({_introduced_as(file)}); wait "
+                        "until it ends, or stop it, then run the command again"
                     ) from None
             time.sleep(0.05)
         except OSError:
@@ -202,7 +202,7 @@ def _introduce(file: FileIO) -> None:
         file.write(who.encode())
 
 
-def _told(file: FileIO) -> str:
+def _introduced_as(file: FileIO) -> str:
     said = os.pread(file.fileno(), 300, 0).decode(errors="replace").strip()
     return shown(said, 150) or "a run that did not say who it is"
 
@@ -220,7 +220,7 @@ def holder(held: Store | Path) -> str | None:
         try:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
-            return _told(file)
+            return _introduced_as(file)
         except OSError as error:
             if error.errno not in _NO_LOCKS:
                 raise

@@ -33,8 +33,8 @@ class Source:
         TypeError
             When one of them is no path. The text of anything would be one, ``5`` for instance.
         """
-        for option, place in (("--data", data), ("--store", store)):
-            _check_place(option, place)
+        for option, path in (("--data", data), ("--store", store)):
+            _check_path(option, path)
         folder = DataFolder(Path(os.fsdecode(data)))
         return cls(folder, Store(os.fsdecode(folder.default_store if store is None else store)))
 
@@ -117,18 +117,18 @@ class Source:
         return shlex.join([*words, *more])
 
 
-def _check_place(option: str, place: str | os.PathLike[str] | None) -> None:
-    if place == "":
+def _check_path(option: str, path: str | os.PathLike[str] | None) -> None:
+    if path == "":
         raise EngineError(
             f"{option}: is empty, perhaps of a variable that is not set; leave it out, or name a "
             "folder ('.' is the current one)"
         )
-    if place is not None and "://" not in str(place) and not os.path.isabs(place):
+    if path is not None and "://" not in str(path) and not os.path.isabs(path):
         try:
             os.getcwd()
         except FileNotFoundError:
             raise EngineError(
-                f"{shown(str(place), 300)}: the current folder, in which it would lie, was "
+                f"{shown(str(path), 300)}: the current folder, in which it would lie, was "
                 f"deleted; go to another, or give {option} as a path that begins with /"
             ) from None
 

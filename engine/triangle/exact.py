@@ -131,9 +131,9 @@ def by_products(lanes: int, rows: Matrix, columns: Matrix, diagonal: int, out: M
             if left + len(tile) - 1 <= diagonal + top:
                 break
             np.matmul(some_rows, column_lanes, out=products)
-            place = out[top : top + PRODUCT_FILMS, left : left + len(tile)]
+            target = out[top : top + PRODUCT_FILMS, left : left + len(tile)]
             # As numpy, which adds what BLAS gives to 0.0: of -0.0 that makes 0.0.
-            np.add(_tree(products)[: len(place), : len(tile)], 0.0, out=place)
+            np.add(_tree(products)[: len(target), : len(tile)], 0.0, out=target)
 
 
 def _lanes(lanes: int, vectors: Matrix) -> Matrix:

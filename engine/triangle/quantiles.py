@@ -80,16 +80,16 @@ def quantiles(read: Read, parts: Sequence[float]) -> list[float]:
     n = int(counts.sum())
     if n == 0:
         return [math.nan for _ in parts]
-    places = [(n - 1) * part for part in parts]
+    positions = [(n - 1) * part for part in parts]
     # The number after it counts even for a place that is a rank: beside infinity numpy has NaN.
-    between = {x: (math.floor(x), min(math.floor(x) + 1, n - 1)) for x in places}
+    between = {x: (math.floor(x), min(math.floor(x) + 1, n - 1)) for x in positions}
     ranks = {rank for two in between.values() for rank in two}
     found = _at_ranks(read, {rank: everything.narrowed(counts, rank) for rank in ranks})
     # Between inf and inf numpy finds NaN, and warns.
     with np.errstate(over="ignore", invalid="ignore"):
         return [
             float(np.quantile([found[rank] for rank in between[x]], x - math.floor(x)))
-            for x in places
+            for x in positions
         ]
 
 

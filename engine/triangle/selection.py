@@ -203,22 +203,22 @@ def _improve(
         (f, c): their distances from the films first, first + 1, ...
     """
     k = films.shape[1]
-    places = _least(candidates, k)
-    both = np.concatenate([distances[of], np.take_along_axis(candidates, places, 1)], axis=1)
-    names = np.concatenate([films[of], first + places], axis=1)
+    columns = _least(candidates, k)
+    both = np.concatenate([distances[of], np.take_along_axis(candidates, columns, 1)], axis=1)
+    names = np.concatenate([films[of], first + columns], axis=1)
     order = np.argsort(both, axis=1, kind="stable")[:, :k]
     distances[of] = np.take_along_axis(both, order, 1)
     films[of] = np.take_along_axis(names, order, 1)
 
 
 def _least(values: NDArray[np.float64], k: int) -> NDArray[np.intp]:
-    """Places of the `k` least of each row, in ascending order of the places; NaN is the largest."""
+    """Columns of the `k` least of each row, in ascending order; NaN is the largest."""
     if values.shape[1] <= k:
         return np.broadcast_to(np.arange(values.shape[1]), values.shape)
-    places = np.argpartition(values, k - 1, axis=1)[:, :k]
-    last = np.take_along_axis(values, places[:, k - 1 :], 1)
+    columns = np.argpartition(values, k - 1, axis=1)[:, :k]
+    last = np.take_along_axis(values, columns[:, k - 1 :], 1)
     # Of values equal to the last any may have come; they are to be the first of them.
     tied = np.flatnonzero(np.count_nonzero(values <= last, axis=1) > k)
-    places[tied] = np.argsort(values[tied], axis=1, kind="stable")[:, :k]
-    places.sort(axis=1)
-    return places
+    columns[tied] = np.argsort(values[tied], axis=1, kind="stable")[:, :k]
+    columns.sort(axis=1)
+    return columns

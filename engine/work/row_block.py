@@ -114,19 +114,19 @@ def cells(stored: StoredDecade, index: int, *, fresh: bool, compute: bool) -> Ce
     damaged: dict[Chunk, str] = {}
     missing: list[Chunk] = []
     for chunk in chunks:
-        place = values[:, chunk.left - left : chunk.right - left]
+        target = values[:, chunk.left - left : chunk.right - left]
         if chunk.column not in checksums:
             missing.append(chunk)
         else:
             try:
-                place[:] = stored.read(chunk, checksums[chunk.column])
+                target[:] = stored.read(chunk, checksums[chunk.column])
                 continue
             except DamagedError as error:
                 damaged[chunk] = str(error)
         if compute:
-            _compute(stored, chunk, place)
+            _compute(stored, chunk, target)
         else:
-            place[:] = np.nan
+            target[:] = np.nan
     computed = [*damaged, *missing] if compute else []
     return Cells(block, values, damaged, tuple(missing), tuple(computed))
 
@@ -141,7 +141,7 @@ def store_computed(stored: StoredDecade, found: Cells) -> None:
         stored.write(chunks, found.block.index)
 
 
-def _compute(stored: StoredDecade, chunk: Chunk, place: NDArray[np.float64]) -> None:
+def _compute(stored: StoredDecade, chunk: Chunk, target: NDArray[np.float64]) -> None:
     # Both factors from one matrix: numpy takes another routine, with other last bits, for the
     # product of an array with itself, and must do so each time or never.
     similarities(
@@ -149,7 +149,7 @@ def _compute(stored: StoredDecade, chunk: Chunk, place: NDArray[np.float64]) -> 
         stored.vectors[chunk.start : chunk.stop],
         stored.vectors[chunk.left : chunk.right],
         chunk.start - chunk.left,
-        out=place,
+        out=target,
         dot=stored.exact_kernel,
     )
 

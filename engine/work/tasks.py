@@ -77,7 +77,7 @@ class BlockTask:
     """Compute what is missing or damaged; else that is an error."""
     output: PartialOutput | None
     """Where its text belongs; None: compute only."""
-    placed: bool
+    written: bool
     """Its text is said to be in place already."""
     selection: Selection
     """Which of its pairs are in its text."""
@@ -241,7 +241,7 @@ def _whole_cells(
 
 def _finish_row_block(task: BlockTask, opened: Opened) -> Result:
     output = task.output
-    if task.placed and output and output.intact(task.row_block):
+    if task.written and output and output.intact(task.row_block):
         return Result(task, 0.0)
     films = opened.films(task.store, task.name, task.identity)
     found = _whole_cells(task, films.stored, task.row_block, fresh=task.fresh)
@@ -256,5 +256,5 @@ def _finish_row_block(task: BlockTask, opened: Opened) -> Result:
     offset = output.offset(task.row_block)
     if offset is None:
         return replace(result, again=True)
-    output.place(task.row_block, offset, text.pieces(), text.n_pairs)
+    output.write(task.row_block, offset, text.pieces(), text.n_pairs)
     return replace(result, pairs_exported=text.n_pairs)

@@ -22,8 +22,8 @@ from engine.errors import ClusterError
 from engine.progress import Progress
 from engine.store.store import Store
 from engine.version import __version__
-from engine.work.dask.connection import NoWorkerError, answer, connection, told
-from engine.work.dask.worker import Environment, environment, look, perform_for
+from engine.work.dask.connection import NoWorkerError, answer, cluster_errors, connection
+from engine.work.dask.worker import Environment, environment, perform_for, probe
 from engine.work.tasks import BlockTask, Result
 
 _WORKER_SECONDS = 5.0
@@ -66,7 +66,7 @@ def connected(
     seconds = _WORKER_SECONDS if wait_for_workers is None else wait_for_workers
     with connection(address) as client:
         cluster = Cluster(address, client, progress, max(seconds, ALONE_SECONDS))
-        with told(address):
+        with cluster_errors(address):
             cluster.check_scheduler()
             cluster.wait_for_worker(seconds)
             cluster.check(store)
@@ -105,7 +105,7 @@ class Cluster:
         """
         waiting = iter(tasks)
         completed = as_completed(loop=self.client.loop, with_results=True)
-        with told(self.address):
+        with cluster_errors(self.address):
             while True:
                 room = _TASKS_PER_THREAD * self._n_threads() - completed.count()
                 for task in islice(waiting, max(1, room)):
@@ -125,13 +125,13 @@ class Cluster:
 
     def _wait(self, completed: Any) -> None:
         """Wait until a task is completed, as long as there is somebody to complete it."""
-        seen = looked = time.monotonic()
+        seen = checked = time.monotonic()
         while not completed.has_ready():
             time.sleep(_WAIT_SECONDS)
             now = time.monotonic()
-            if now - looked < _WATCH_SECONDS:
+            if now - checked < _WATCH_SECONDS:
                 continue
-            looked = now
+            checked = now
             if self.client.status != "running":  # It would try to come back for long.
                 raise CancelledError
             if self._n_threads():
@@ -151,7 +151,7 @@ class Cluster:
         end = time.monotonic() + _BUSY_SECONDS
         store.write_marker(marker)
         try:
-            while busy := self._look(store.location, marker):
+            while busy := self._probe(store.location, marker):
                 if time.monotonic() > end:
                     raise ClusterError(
                         f"{busy}: the worker is still at work on {store.location} for an earlier "
@@ -183,10 +183,10 @@ class Cluster:
         if difference:
             raise ClusterError(f"{self.address}: the scheduler {difference}")
 
-    def _look(self, store: str, marker: str) -> str:
-        """Look from every worker; return the address of one that is busy, if any."""
+    def _probe(self, store: str, marker: str) -> str:
+        """Probe the store from every worker; return the address of one that is busy, if any."""
         busy, unfit = "", []
-        ask = partial(self.client.run, look, store, marker, on_error="return")
+        ask = partial(self.client.run, probe, store, marker, on_error="return")
         for worker, view in answer(self.client, ask).items():
             if isinstance(view, Exception):  # The engine is not there, or too old to be asked.
                 unfit.append(f"cannot run the engine ({view}); install {__version__} there")

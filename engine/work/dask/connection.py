@@ -17,7 +17,7 @@ from engine.errors import ClusterError
 CONNECT_SECONDS = 5
 """How long the scheduler may take to answer."""
 _CLOSE_SECONDS = 2
-_LOOK_SECONDS = 0.5
+_STATUS_SECONDS = 0.5
 """How often to look whether there still is a scheduler to answer."""
 _LOGGERS = ("distributed", "distributed.client", "tornado.application")
 
@@ -50,7 +50,7 @@ def connection(address: str) -> Iterator[Any]:
     with _silence():
         try:
             # A client that finds no scheduler takes long to end, and complains.
-            asyncio.run(_knock(address))
+            asyncio.run(_try_to_connect(address))
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # Versions that differ are an error by and by.
                 client = Client(address, timeout=CONNECT_SECONDS, set_as_default=False)
@@ -93,7 +93,7 @@ def answer(client: Any, question: Callable[[], _Answer]) -> _Answer:
     threading.Thread(target=ask, daemon=True).start()  # One without an answer must not be joined.
     while True:
         try:
-            return found.result(_LOOK_SECONDS)
+            return found.result(_STATUS_SECONDS)
         except TimeoutError:
             if found.done():  # The question's own.
                 raise
@@ -101,7 +101,7 @@ def answer(client: Any, question: Callable[[], _Answer]) -> _Answer:
                 raise CancelledError from None
 
 
-async def _knock(address: str) -> None:
+async def _try_to_connect(address: str) -> None:
     arguments = Security().get_connection_args("client")
     call = connect(address, timeout=CONNECT_SECONDS, **arguments)
     # What is no scheduler may take the call and keep silent.
@@ -124,7 +124,7 @@ def _silence() -> Iterator[None]:
 
 
 @contextmanager
-def told(address: str) -> Iterator[None]:
+def cluster_errors(address: str) -> Iterator[None]:
     """Make a sentence of what Dask raises when a part of the cluster is gone.
 
     Raises

@@ -63,7 +63,7 @@ class View:
     """Tasks of an earlier run that it is still performing on the store."""
 
 
-def look(store: str, marker: str) -> View:
+def probe(store: str, marker: str) -> View:
     """Look for the marker that the client left in the store, and try to write there."""
     there = Store(store)
     try:
