@@ -5,8 +5,7 @@ its own, round after round, checks every result against the notebook's, and prin
 
 In the folder benchmarking: who takes part is in lineup.py, their programs in contenders.py,
 arrow.py and compiled.py, what is measured and how in measuring.py, on what in machine.py, when two
-results agree in agreement.py, what keeps a virtual machine's memory in hand in warm_memory.py, and
-what comes of it in tables.py.
+results agree in agreement.py, and what comes of it in tables.py.
 """
 
 import argparse
@@ -32,7 +31,6 @@ from lineup import Contender, Engine, line_up
 from machine import machine
 from measuring import FailedError, measure
 from tables import contenders_table, draw, flat_table, ratios_table
-from warm_memory import warm_memory
 
 from engine.synthesize import DIMENSIONS, FILMS
 from engine.synthesize import main as synthesize
@@ -102,15 +100,11 @@ def run(
     # For equal bytes digests are enough, and the reference may take 8 GB.
     all_exact = all(contender.tolerance is None for contender in contenders)
     judge = Judge(None if all_exact else reference)
-    # Touched for each line-up anew: the system has moved some of the pages meanwhile.
-    with warm_memory() if options.warm_memory else contextlib.nullcontext(0) as touched:
-        if touched:
-            say(f"memory: {touched / 1e9:.1f} GB touched")
-        for turn in range(options.repeat):
-            for contender in contenders:
-                over = contender.missing or contender.result in FAILURES.values()
-                if not over and (turn == 0 or not contender.once):
-                    _run_once(contender, turn, data, out, judge)
+    for turn in range(options.repeat):
+        for contender in contenders:
+            over = contender.missing or contender.result in FAILURES.values()
+            if not over and (turn == 0 or not contender.once):
+                _run_once(contender, turn, data, out, judge)
     shutil.rmtree(out, ignore_errors=True)
 
 
@@ -139,9 +133,8 @@ def parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description="Measure the engine side by side with what people would use instead, on "
         "made-up embeddings, and check that all results agree.",
-        epilog=f"NAME is one of {names}, or one of the engine's with before- or NAME=VALUE- in "
-        "front. Exit status: 0 all agree; 1 something failed or differs; 2 wrong usage; 130 "
-        "interrupted.",
+        epilog=f"NAME is one of {names}, or one of the engine's with before- in front. Exit "
+        "status: 0 all agree; 1 something failed or differs; 2 wrong usage; 130 interrupted.",
     )
     add = parser.add_argument
     text = "smoke: seconds; medium: a minute; full: 22,390 films, half an hour, 4 GB of memory and "
@@ -149,12 +142,8 @@ def parser() -> argparse.ArgumentParser:
     add("--scale", choices=SCALES, default="medium", help=text)
     add("--flat", action="store_true", help="instead: the cost of a pair in one growing decade")
     add("--before", type=_checkout, metavar="PATH", help="another checkout, run in turn with this")
-    text = "the engine once more, with this environment variable"
-    add("--setting", type=_setting, default=[], action="append", metavar="NAME=VALUE", help=text)
     text = "for temporary files; best on a RAM disk like /dev/shm (default: %(default)s)"
     add("--folder", metavar="DIR", default=tempfile.gettempdir(), help=text)
-    text = "touch all free memory beforehand and keep the host of a virtual machine from taking it"
-    add("--warm-memory", action="store_true", help=f"{text} back (takes up to a minute each time)")
     text = "of the engine, one or several numbers (default: 1 and the CPUs)"
     add("--workers", type=_positive, nargs="+", metavar="N", help=text)
     text = "rounds, but of the notebook one (default: smoke 1, others 3)"
@@ -180,19 +169,13 @@ def _checkout(text: str) -> Engine:
     return Engine("before", "before-", root)
 
 
-def _setting(text: str) -> Engine:
-    if not re.match("[^=]+=", text):
-        raise argparse.ArgumentTypeError(f"{text!r} is not of the form NAME=VALUE")
-    return Engine(f"engine with {text}", f"{text}-", setting=text)
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Parse the command line, measure, print the tables, and return the exit status."""
     options = parser().parse_args(arguments)
     usable = int(joblib.cpu_count())
     options.workers = sorted(set(options.workers or (1, usable)))
     options.repeat = options.repeat or (1 if options.scale == "smoke" else 3)
-    options.engines = [Engine(), *options.setting, *([options.before] if options.before else [])]
+    options.engines = [Engine(), *([options.before] if options.before else [])]
     known = [contender.name for contender in line_up(options.workers, options.engines)]
     for name in options.only:
         if name not in known:
@@ -221,8 +204,6 @@ def _report(options: argparse.Namespace) -> int:
             )
     with tempfile.TemporaryDirectory(prefix="similarities-benchmark-", dir=options.folder) as made:
         lines = [machine(Path(made)), *(engine.facts() for engine in options.engines)]
-        if options.warm_memory:
-            lines.append("memory: what is free is touched beforehand and kept from the host")
         facts = "\n".join(["```text", *lines, "```"])
         print(facts, flush=True)
         contenders, texts = compare(Path(made), options)

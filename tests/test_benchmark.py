@@ -30,7 +30,6 @@ from lineup import HERE, KERNEL_TOLERANCE, Contender, Engine, line_up
 from machine import machine
 from measuring import FailedError, measure
 from tables import table
-from warm_memory import warm_memory
 
 ROOT = Path(__file__).parents[1]
 SCRIPTS = ROOT / "scripts"
@@ -251,7 +250,7 @@ def test_interrupted_it_ends_its_processes_and_cleans_up(tmp_path: Path) -> None
 
 @pytest.mark.parametrize(
     "wrong",
-    [["--only", "nothing"], ["--workers", "0"], ["--before", "/"], ["--setting", "x"]],
+    [["--only", "nothing"], ["--workers", "0"], ["--before", "/"]],
     ids=" ".join,
 )
 def test_wrong_usage_ends_in_exit_status_2(
@@ -426,12 +425,6 @@ def test_a_command_that_fails_says_how(program: str, complaint: str) -> None:
         measure([sys.executable, "-c", program])
 
 
-def test_a_setting_is_in_the_environment_of_its_engine_alone() -> None:
-    engine = Engine("", "", setting="SIMILARITIES_ENGINE_PURE_PYTHON=1")
-    assert engine.program == ["env", engine.setting, *Engine().program]
-    assert "native" not in engine.facts()
-
-
 @pytest.mark.skipif(sys.platform != "linux", reason="what /proc tells of memory")
 @pytest.mark.filterwarnings("error::pytest.PytestUnhandledThreadExceptionWarning")
 def test_a_process_may_end_while_it_is_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -445,35 +438,6 @@ def test_a_process_may_end_while_it_is_looked_at(monkeypatch: pytest.MonkeyPatch
     measure(["sleep", "0.1"])  # An error in a thread would be one here.
     assert asked
     assert measuring._number(asked[-1], "no such file", " ") == 0
-
-
-def test_memory_is_touched_and_given_back_but_for_a_page_here_and_there() -> None:
-    program = (
-        "import resource, sys, warm_memory\n"
-        "peak = lambda: 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
-        "now = lambda: 4096 * int(open('/proc/self/statm').read().split()[1])\n"
-        "before = now()\n"
-        "with warm_memory.warm_memory(2**27) as touched:\n"
-        "    print(touched, peak() - before, now() - before)\n"
-    )
-    folder = SCRIPTS / "benchmarking"
-    found = subprocess.run(
-        [sys.executable, "-c", program], cwd=folder, capture_output=True, text=True, check=True
-    )
-    touched, peak, kept = map(int, found.stdout.split())
-    if not touched:
-        pytest.skip("this system tells no host of free memory, or has none to spare")
-    assert touched == 2**27
-    assert peak > 0.9 * touched
-    assert 0 < kept < touched / 10
-
-
-def test_where_no_host_is_told_of_free_memory_none_is_touched(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("warm_memory.ORDER", tmp_path / "nothing")
-    with warm_memory() as touched:
-        assert touched == 0
 
 
 def test_what_steers_blas_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,20 +20,17 @@ COSINE_TOLERANCE = 1e-14
 
 @dataclass(frozen=True)
 class Engine:
-    """An engine to be measured: that of a checkout, or with a setting."""
+    """An engine to be measured: that of a checkout."""
 
     label: str = "engine"
     prefix: str = ""
     """Of the names of its contenders."""
     root: Path = HERE.parents[1]
-    setting: str = ""
-    """NAME=VALUE, of its environment."""
 
     @property
     def program(self) -> list[str]:
         """Its command line, without options."""
-        setting = ["env", self.setting] if self.setting else []
-        return [*setting, sys.executable, str(self.root / "scripts" / "run.py")]
+        return [sys.executable, str(self.root / "scripts" / "run.py")]
 
     def facts(self) -> str:
         """What it says of itself, and the commit it is from."""
