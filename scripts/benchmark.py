@@ -4,8 +4,8 @@ Makes embeddings of the real shape, runs every contender on them in turn, each i
 its own, round after round, checks every result against the notebook's, and prints the medians.
 
 In the folder benchmarking: who takes part is in lineup.py, their programs in contenders.py,
-arrow.py and compiled.py, what is measured and how in measuring.py, on what in machine.py, when two
-results agree in agreement.py, and what comes of it in tables.py.
+arrow.py and compiled.py, which share blocks.py, what is measured and how in measuring.py, on what
+in machine.py, when two results agree in agreement.py, and what comes of it in tables.py.
 """
 
 import argparse

@@ -124,7 +124,7 @@ def test_the_notebook_judges_and_what_is_exact_has_its_bytes(smoke: Done) -> Non
     assert {results[name] for name in exact & results.keys()} == {"same bytes"}
 
 
-def test_numba_has_the_notebook_s_bytes_of_similarities_that_are_rare_in_a_benchmark(
+def test_numba_has_the_notebook_s_bytes_also_of_what_is_rare_in_a_benchmark(
     tmp_path: Path,
 ) -> None:
     """Below 1e-4 and from 1 on it has no fast way; one such pair of millions must not end it."""
@@ -133,10 +133,25 @@ def test_numba_has_the_notebook_s_bytes_of_similarities_that_are_rare_in_a_bench
     twins["7"] = [-x for x in twins[next(iter(twins))]]
     put(tmp_path, "genres", "1990", twins)
     put(tmp_path, "genres", "2000", films(1))
-    subprocess.run(
-        [sys.executable, HERE / "compiled.py", "numba", tmp_path], check=True, timeout=PATIENCE
-    )
+    close = {film: [1 / (abs(x) + 9) for x in vector] for film, vector in films(130, 96).items()}
+    put(tmp_path, "embedding", "1990", close)
+    (numba,) = line_up([1], wanted=["numba"])[1:]
+    subprocess.run([*numba.command, tmp_path], check=True, timeout=PATIENCE)
     assert outputs(tmp_path) == reference.expected(tmp_path)
+
+
+def test_a_block_that_fails_leaves_none_waiting_for_its_text(tmp_path: Path) -> None:
+    put(tmp_path, "genres", "2000", films(1))
+    program = (
+        "import blocks\n"
+        "class Decade:\n"
+        "    def __init__(self, source): self.ids = [str(k) for k in range(300)]\n"
+        "    def text(self, first): return b' ' * (1 // abs(first - 64))\n"
+        "blocks.write(Decade)\n"
+    )
+    command = [sys.executable, "-c", program, "failing", str(tmp_path)]
+    done = subprocess.run(command, cwd=HERE, capture_output=True, text=True, timeout=PATIENCE)
+    assert "ZeroDivisionError" in done.stderr
 
 
 def test_before_and_after_are_divided(smoke: Done) -> None:

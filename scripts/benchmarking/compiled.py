@@ -1,35 +1,29 @@
-"""A contender: numbers and text in one loop compiled by numba, exact products, as many threads.
+"""A contender: numbers and text in one loop compiled by numba, of exact products.
 
     python scripts/benchmarking/compiled.py numba FOLDER
 
 OpenBLAS's ddot keeps 16 sums (32 with AVX-512), each of every sixteenth number, and adds them up as
 a tree; as many matrix products give the same sums. What a trial shows to be the tree of this BLAS
 is taken, or else `numpy.vecdot`. The shortest digits of a number come from Giulietti's Schubfach.
-Only what the benchmark needs is fast: ids of at most 12 bytes, values from 1e-4 to 1. The first
-run compiles for seconds.
+Only what the benchmark needs is there: ids of at most 12 bytes; and only values from 1e-4 to 1 are
+fast. The first run compiles for seconds.
 """
 
 import json
-import math
-import os
-import sys
-import threading
-from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
-from multiprocessing import get_context
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
-from contenders import decades, read
+from blocks import ROWS, write
+from contenders import read
 from llvmlite import ir
 from numba import njit, types
 from numba.extending import intrinsic
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits
 
 Floats: TypeAlias = NDArray[np.float64]
-Words: TypeAlias = NDArray[np.uint64]
-ROWS = COLUMNS = 64
+COLUMNS = 64
 MOST_BYTES = 64
 """Of a pair: two keys' parts of 16 bytes and a number, each followed by what is overwritten."""
 U = np.uint64
@@ -84,14 +78,14 @@ POWERS = np.array([divmod((10**k << 127 - (k * 1741647 >> 19)) + 1, 2**64) for k
 FOUR_DIGITS = np.frombuffer(b"".join(b"%04d" % k for k in range(10**4)), "<u4").astype(U)
 
 
-@njit(nogil=True, cache=True, inline="always")
+@njit(cache=True, inline="always")
 def scaled(upper: Any, lower: Any, c: Any) -> Any:  # noqa: D103
     y = upper * c
     z = y + high(lower, c)
     return (high(upper, c) + U(z < y)) | U(z > _1)  # rounded to odd
 
 
-@njit(nogil=True, cache=True)
+@njit(cache=True)
 def write_number(p: Any, bits: Any, powers: Any, four: Any) -> Any:
     """Write the shortest digits of a float from 1e-4 to 1 at an address; return where they end."""
     c, q = bits & _MANTISSA | _HIDDEN, np.int64(bits >> _52) - 1075
@@ -127,7 +121,7 @@ def write_number(p: Any, bits: Any, powers: Any, four: Any) -> Any:
     return p + places
 
 
-@njit(nogil=True, cache=True)
+@njit(cache=True)
 def write_rows(
     out: Any, values: Any, first: Any, last: Any, prefixes: Any, suffixes: Any, lengths: Any,
     powers: Any, four: Any,
@@ -148,16 +142,10 @@ def write_rows(
     return np.int64(p - U(out))
 
 
-memory = threading.local()
-
-
-def room(name: str, *shape: int) -> Floats:
-    """Memory of this thread for a purpose, used again for every block."""
-    size = math.prod(shape)
-    if len(getattr(memory, name, ())) < size:
-        setattr(memory, name, np.empty(size))
-    there: Floats = getattr(memory, name)[:size].reshape(shape)
-    return there
+@lru_cache(3)
+def room(purpose: str, size: int) -> Floats:
+    """Memory that is used again for every block, until decades of another size come."""
+    return np.empty(size)
 
 
 def in_lanes(vectors: Floats, lanes: int) -> Floats:
@@ -171,100 +159,62 @@ def in_lanes(vectors: Floats, lanes: int) -> Floats:
 def similarities(numbers: Floats, tree: Tree, first: int) -> Floats:
     """Compute a block of rows, from the diagonal on."""
     if not tree:
-        values: Floats = np.vecdot(numbers[first : first + ROWS, None], numbers[None, first:])
-        return values
+        vecdots: Floats = np.vecdot(numbers[first : first + ROWS, None], numbers[None, first:])
+        return vecdots
     lanes, n, d = numbers.shape
-    values, sums = room("values", ROWS, n - first), room("sums", lanes, ROWS, COLUMNS)
+    values = room("values", ROWS * n)[: ROWS * (n - first)].reshape(ROWS, -1)
+    sums = room("sums", lanes * ROWS * COLUMNS).reshape(lanes, ROWS, COLUMNS)
+    groups = sums.reshape(4, -1, ROWS, COLUMNS)
     multiply = np.matmul if d > 1 else np.multiply
     for left in range(first, n, COLUMNS):
         columns = numbers[:, left : left + COLUMNS].transpose(0, 2, 1)
         multiply(numbers[:, first : first + ROWS], columns, out=sums)
-        groups = sums.reshape(4, -1, ROWS, COLUMNS)
         for a, b in (*tree, (_A[0, 0], _A[0, 1])):
             np.add(groups[a], groups[b], out=groups[a])
         values[:, left - first : left - first + COLUMNS] = sums[0]
     return values
 
 
-def load(source: Path) -> tuple[list[str], Floats, Tree]:
-    """Read a decade, its vectors in lanes if there is a tree for them."""
-    ids, vectors = read(source)
-    # Of a block with itself numpy computes half, of one with its copy all: both are tried.
-    some = np.resize(vectors[:ROWS], (2 * ROWS, vectors.shape[-1])) if ids else vectors
-    for lanes, tree in TREES if ids else ():
-        if vectors.shape[1] % lanes == 0:
-            found = similarities(in_lanes(some, lanes), tree, 0)
-            if np.array_equal(found, np.vecdot(some[:ROWS, None], some[None])):
-                return ids, in_lanes(vectors, lanes), tree
-    return ids, vectors, []
-
-
 class Decade:
-    """What all threads share."""
+    """A decade that was read, its vectors in lanes if there is a tree for them."""
 
-    def __init__(self, ids: list[str], numbers: Floats, tree: Tree, target: Path) -> None:
-        """Take (lanes, films, d / lanes) numbers with a tree, (films, d) without."""
-        self.ids, self.numbers, self.tree = ids, numbers, tree
-        texts = [film.encode() for film in ids]
+    def __init__(self, source: Path) -> None:
+        """Read an input."""
+        self.ids, self.numbers = read(source)
+        self.tree: Tree = []
+        # Of a block with itself numpy computes half, of one with its copy all: both are tried.
+        some = np.resize(self.numbers[:ROWS], (2 * ROWS, self.numbers.shape[-1]))
+        for lanes, tree in TREES:
+            if some.shape[1] % lanes == 0 and not self.tree:
+                found = similarities(in_lanes(some, lanes), tree, 0)
+                if np.array_equal(found, np.vecdot(some[:ROWS, None], some[None])):
+                    self.numbers, self.tree = in_lanes(self.numbers, lanes), tree
+        texts = [film.encode() for film in self.ids]
         self.lengths = np.array([*map(len, texts)], U)
-        if max(self.lengths, default=0) > 12:
-            raise SystemExit("ids of more than 12 bytes are too long for this contender")
         self.prefixes, self.suffixes = (
             np.array([form % text for text in texts], "S16").view(U).reshape(-1, 2)
             for form in (b', "%s', b'-%s": ')
         )
-        self.file = os.open(target, os.O_CREAT | os.O_RDWR | os.O_TRUNC)
-        os.pwrite(self.file, b"{}", 0)
-        # Where each block of rows begins in the file, and the last ends.
-        self.ends: list[Future[int]] = [Future() for _ in range(-(-len(ids) // ROWS) + 1)]
-        self.ends[0].set_result(1)
 
-
-def write_block(decade: Decade, block: int) -> None:
-    """Compute and write the pairs of some rows, when it is known where they belong."""
-    first, n = block * ROWS, len(decade.lengths)
-    last, end = min(first + ROWS, n), decade.ends[block + 1]
-    try:
-        values = similarities(decade.numbers, decade.tree, first)
-        text = room("text", values.size * MOST_BYTES // 8).view(np.uint8)
+    def text(self, first: int) -> Any:
+        """Bytes of the pairs of some rows."""
+        n = len(self.ids)
+        last = min(first + ROWS, n)
+        values = similarities(self.numbers, self.tree, first)
+        text = room("text", ROWS * n * MOST_BYTES // 8 + 1).view(np.uint8)
         length = write_rows(
-            text.ctypes.data, values.view(U), first, last, decade.prefixes, decade.suffixes,
-            decade.lengths, POWERS, FOUR_DIGITS,
+            text.ctypes.data, values.view(U), first, last, self.prefixes, self.suffixes,
+            self.lengths, POWERS, FOUR_DIGITS,
         )  # fmt: skip
-        data = text[:length].data
-        if length < 0:
-            data = memoryview(b"".join(
-                f', "{decade.ids[i]}-{decade.ids[j]}": {json.dumps(values[i - first, j - first])}'
-                .encode() for i in range(first, last) for j in range(i + 1, n)
-            ))  # fmt: skip
-        data = data[2 if first == 0 else 0 :]  # The first without the comma.
-        start = decade.ends[block].result()
-        end.set_result(start + len(data))
-    except BaseException as error:
-        end.set_exception(error)  # Or the next block would wait for ever.
-        raise
-    os.pwrite(decade.file, data, start)
-    if last == n:
-        os.pwrite(decade.file, b"}", end.result())
-
-
-def main(folder: Path) -> None:
-    """Read in several processes, while threads compute and write what is read."""
-    paths = sorted(decades(folder), key=lambda pair: -pair[0].stat().st_size)
-    cpus, jobs = len(os.sched_getaffinity(0)), []
-    with (
-        threadpool_limits(1, user_api="blas"),
-        ProcessPoolExecutor(cpus, get_context("fork")) as readers,
-        ThreadPoolExecutor(cpus) as threads,
-    ):
-        found = readers.map(load, [source for source, _ in paths])
-        for (_, target), parts in zip(paths, found, strict=True):
-            decade = Decade(*parts, target)
-            blocks = range(len(decade.ends) - 1)
-            jobs += [threads.submit(write_block, decade, block) for block in blocks]
-    for job in jobs:
-        job.result()
+        if length >= 0:
+            text[length] = ord(",")  # The first comma belongs to the block before.
+            return text[1 : length + 1].data
+        return b"".join(
+            f' "{self.ids[i]}-{self.ids[j]}": {json.dumps(values[i - first, j - first])},'.encode()
+            for i in range(first, last)
+            for j in range(i + 1, n)
+        )
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[2]))
+    write(Decade)

@@ -104,7 +104,7 @@ def _everyone(workers: Sequence[int], engines: Sequence[Engine]) -> Iterator[Con
                     name, label = f"{engine.prefix}finished", f"{engine.label}, on finished work"
                     yield Contender(name, label, command, finished=True)
     for name, label, file, tolerance, module in (
-        ("numba", "numba, exact, threads", "compiled.py", None, "numba"),
+        ("numba", "numba, exact, processes", "compiled.py", None, "numba"),
         ("pyarrow", "pyarrow, processes", "arrow.py", KERNEL_TOLERANCE, "pyarrow"),
         ("rewrite", "one product, dict, orjson", "contenders.py", KERNEL_TOLERANCE, ""),
         ("sklearn", "scikit-learn, chunked", "contenders.py", COSINE_TOLERANCE, "sklearn"),

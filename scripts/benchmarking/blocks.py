@@ -1,0 +1,71 @@
+"""Decades by blocks of rows in forked processes: what two contenders have in common.
+
+Some processes read; others inherit all that was read, compute the text of one block after another,
+and write each to its place in the file, which is known when the length of those before it is.
+"""
+
+import os
+import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any, Protocol
+
+from contenders import decades
+from threadpoolctl import threadpool_limits
+
+ROWS = 64
+_UNKNOWN, _FAILED = -1, -2
+
+
+class Decade(Protocol):
+    """What is read of a decade."""
+
+    ids: list[str]
+
+    def text(self, first: int) -> Any:
+        """Bytes of the pairs of `ROWS` rows, each between a space and a comma."""
+
+
+_decades: list[tuple[Decade, int, Any]] = []
+"""Each with its file, and where in it each block begins; this the processes share."""
+
+
+def _write(job: tuple[int, int]) -> None:
+    decade, file, starts = _decades[job[0]]
+    block = job[1]
+    length = _FAILED
+    try:
+        text = decade.text(block * ROWS)
+        length = len(text)
+    finally:
+        while (start := starts[block]) == _UNKNOWN:
+            time.sleep(0.0005)
+        # Those that come after one that failed fail too, and nobody waits for ever.
+        starts[block + 1] = start + length if min(start, length) >= 0 else _FAILED
+    os.pwrite(file, text, start)
+
+
+def write(load: Callable[[Path], Decade]) -> None:
+    """Read and write all decades of the folder that the command line names."""
+    # The largest first, so that no CPU is left with one of them in the end.
+    paths = sorted(decades(Path(sys.argv[2])), key=lambda pair: -pair[0].stat().st_size)
+    fork, cpus = get_context("fork"), len(os.sched_getaffinity(0))
+    with threadpool_limits(1, user_api="blas"):
+        with ProcessPoolExecutor(cpus, fork) as pool:
+            read = pool.map(load, [source for source, _ in paths])
+            first = next(read)
+            first.text(0)  # What this loads or compiles, each process would for itself.
+            found = [first, *read]
+        for decade, (_, target) in zip(found, paths, strict=True):
+            blocks = -(-len(decade.ids) // ROWS)
+            file = os.open(target, os.O_CREAT | os.O_WRONLY | os.O_TRUNC)
+            _decades.append((decade, file, fork.RawArray("q", [0] + [_UNKNOWN] * blocks)))
+        jobs = [(k, b) for k, (_, _, starts) in enumerate(_decades) for b in range(len(starts) - 1)]
+        with ProcessPoolExecutor(cpus, fork) as pool:
+            list(pool.map(_write, jobs))
+    for _, file, starts in _decades:
+        os.pwrite(file, b"{", 0)  # In place of the first space,
+        os.pwrite(file, b"}", max(1, starts[-1] - 1))  # and of the last comma.
