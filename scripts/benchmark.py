@@ -3,14 +3,16 @@
 Makes embeddings of the real shape, runs every contender on them in turn, each in a process of
 its own, round after round, checks every result against the notebook's, and prints the medians.
 
-In the folder benchmarking: who takes part is in lineup.py, their programs in contenders.py,
-arrow.py and compiled.py, which share blocks.py, what is measured and how in measuring.py, on what
-in machine.py, when two results agree in agreement.py, and what comes of it in tables.py.
+In the folder benchmarking: who takes part is in lineup.py; their programs in contenders.py, and in
+arrow.py and compiled.py, which share blocks.py; what is measured and how in measuring.py; on what
+in machine.py; when two results agree in agreement.py; what comes of it in tables.py.
 """
 
 import argparse
 import contextlib
+import io
 import itertools
+import math
 import os
 import re
 import shutil
@@ -26,9 +28,9 @@ import joblib
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 sys.path.insert(0, str(Path(__file__).resolve().parent / "benchmarking"))
 
-from agreement import DisagreementError, Judge
-from lineup import Contender, Engine, line_up
-from machine import machine
+from agreement import DisagreementError, check
+from lineup import Contender, engines, line_up
+from machine import engine, machine
 from measuring import FailedError, measure
 from tables import contenders_table, draw, flat_table, ratios_table
 
@@ -51,80 +53,70 @@ def compare_all(folder: Path, options: argparse.Namespace) -> tuple[list[Contend
     """Measure the contenders; return them, and what is to be printed."""
     scale = SCALES[options.scale]
     films = [max(2, round(scale * n)) for n in FILMS.values()]
-    n_pairs = len(DIMENSIONS) * sum(n * (n - 1) // 2 for n in films)
-    contenders = line_up(options.workers, options.engines, options.only)
-    run(contenders, ["--scale", scale], folder, options)
+    n_pairs = len(DIMENSIONS) * sum(math.comb(n, 2) for n in films)
+    contenders = run(["--scale", scale], folder, options)
     return contenders, [
         f"{sum(films):,} films in {len(films)} decades under {len(DIMENSIONS)} approaches, "
         f"{n_pairs:,} pairs; medians",
         contenders_table(contenders, options.workers[-1], n_pairs),
-        ratios_table(contenders, options.workers, options.engines),
+        ratios_table(contenders, options.workers),
     ]
 
 
 def compare_sizes(folder: Path, options: argparse.Namespace) -> tuple[list[Contender], list[str]]:
     """Measure the engine on one decade that grows; return its contenders, and what to print."""
-    films = (_START_FILMS, *FLAT_FILMS[options.scale])
-    measured, inputs = [], []
-    for n in films:
-        measured.append(line_up(options.workers, options.engines, options.only))
-        shape = ["--films", n, "--dimensions", _FLAT_DIMENSIONS]
+    measured, sizes = [], []
+    for films in (_START_FILMS, *FLAT_FILMS[options.scale]):
+        shape = ["--films", films, "--dimensions", _FLAT_DIMENSIONS]
         shape += ["--approach", "embedding", "--decade", 2000]
-        run(measured[-1], shape, folder, options)
-        inputs += [path.stat().st_size for path in folder.glob("data/embeddings/*/*.json")]
+        measured.append(run(shape, folder, options))
+        (source,) = folder.glob("data/embeddings/*/*.json")
+        sizes.append((films, source.stat().st_size))
     return [*itertools.chain(*measured)], [
         f"one decade of vectors of {_FLAT_DIMENSIONS} numbers; medians; the cost of a pair "
         f"without what a decade of {_START_FILMS} films costs, which is the start",
-        flat_table(films, inputs, measured),
+        flat_table(sizes, measured),
     ]
 
 
-def run(
-    contenders: Sequence[Contender],
-    shape: Sequence[object],
-    folder: Path,
-    options: argparse.Namespace,
-) -> None:
+def run(shape: Sequence[object], folder: Path, options: argparse.Namespace) -> list[Contender]:
     """Make embeddings, run contenders on them in turn, round after round, and check each result."""
     data, out, reference = folder / "data", folder / "out", folder / "reference"
     shutil.rmtree(data, ignore_errors=True)
     shutil.rmtree(reference, ignore_errors=True)
     say("making embeddings")
-    with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
+    with contextlib.redirect_stdout(io.StringIO()):
         if synthesize(["--data", str(data), *map(str, shape)]):
             raise OSError(f"{data}: the embeddings could not be made")
+    contenders = line_up(options.workers, options.before, options.only)
     for contender in contenders:
-        if contender.missing:
-            contender.result = f"skipped: {contender.module} is not installed"
+        if contender.over:
             say(f"{contender.name}: {contender.result}")
     # For equal bytes digests are enough, and the reference may take 8 GB.
-    all_exact = all(contender.tolerance is None for contender in contenders)
-    judge = Judge(None if all_exact else reference)
-    for turn in range(options.repeat):
-        for contender in contenders:
-            over = contender.missing or contender.result in FAILURES.values()
-            if not over and (turn == 0 or not contender.once):
-                _run_once(contender, turn, data, out, judge)
+    inexact = any(contender.tolerance is not None for contender in contenders)
+    kept, wanted = reference if inexact else None, dict[str, str]()
+    for turn, contender in itertools.product(range(options.repeat), contenders):
+        if contender.over:
+            continue
+        shutil.rmtree(out, ignore_errors=True)
+        out.mkdir()
+        (out / "embeddings").symlink_to(data / "embeddings")
+        command = [*contender.command, str(out)]
+        try:
+            if contender.finished:
+                measure(command)
+            os.sync()  # The disk is to be done with what was written before.
+            measurement = measure(command)
+            contender.result = check(out / "similarities", wanted, kept, contender.tolerance)
+        except (FailedError, DisagreementError) as error:
+            contender.over, contender.result = True, FAILURES[type(error)]
+            say(f"error: {contender.name}: {error}")
+        else:
+            contender.over = contender.once
+            contender.runs.append(measurement)
+            say(f"round {turn + 1}: {contender.name}: {measurement.wall:.2f} s, {contender.result}")
     shutil.rmtree(out, ignore_errors=True)
-
-
-def _run_once(contender: Contender, turn: int, data: Path, out: Path, judge: Judge) -> None:
-    shutil.rmtree(out, ignore_errors=True)
-    out.mkdir()
-    (out / "embeddings").symlink_to(data / "embeddings")
-    command = [*contender.command, str(out)]
-    try:
-        if contender.finished:
-            measure(command)
-        os.sync()  # The disk is to be done with what was written before.
-        run = measure(command)
-        contender.result = judge.check(out / "similarities", contender.tolerance)
-    except (FailedError, DisagreementError) as error:
-        contender.result = FAILURES[type(error)]
-        say(f"error: {contender.name}: {error}")
-    else:
-        contender.runs.append(run)
-        say(f"round {turn + 1}: {contender.name}: {run.wall:.2f} s, {contender.result}")
+    return contenders
 
 
 def parser() -> argparse.ArgumentParser:
@@ -162,11 +154,11 @@ def _positive(text: str) -> int:
     return int(text)
 
 
-def _checkout(text: str) -> Engine:
+def _checkout(text: str) -> Path:
     root = Path(text).resolve()
     if not (root / "scripts" / "run.py").is_file():
         raise argparse.ArgumentTypeError(f"{text!r} holds no scripts/run.py")
-    return Engine("before", "before-", root)
+    return root
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -175,8 +167,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     usable = int(joblib.cpu_count())
     options.workers = sorted(set(options.workers or (1, usable)))
     options.repeat = options.repeat or (1 if options.scale == "smoke" else 3)
-    options.engines = [Engine(), *([options.before] if options.before else [])]
-    known = [contender.name for contender in line_up(options.workers, options.engines)]
+    known = [contender.name for contender in line_up(options.workers, options.before)]
     for name in options.only:
         if name not in known:
             parser().error(f"argument --only: {name!r} is none of {', '.join(known)}")
@@ -197,21 +188,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _report(options: argparse.Namespace) -> int:
     compare = compare_sizes if options.flat else compare_all
     if options.into:  # An error now, not after the hour.
-        parts_of(options.into, compare.__name__)
+        parts = parts_of(options.into, compare.__name__)
         if not find_spec("matplotlib"):
             raise OSError(
                 "the chart needs matplotlib, which is not installed: pip install matplotlib"
             )
     with tempfile.TemporaryDirectory(prefix="similarities-benchmark-", dir=options.folder) as made:
-        lines = [machine(Path(made)), *(engine.facts() for engine in options.engines)]
+        lines = [machine(Path(made))]
+        lines += [engine(label, root) for label, root in engines(options.before).items()]
         facts = "\n".join(["```text", *lines, "```"])
         print(facts, flush=True)
         contenders, texts = compare(Path(made), options)
     tables = "\n\n".join(filter(None, texts))
     print(f"\n{tables}")
     if options.into:
-        parts = parts_of(options.into, compare.__name__)
-        options.into.write_text("".join([*parts[:2], f"\n{facts}\n\n{tables}\n\n", *parts[3:]]))
+        parts[2] = f"\n{facts}\n\n{tables}\n\n"
+        options.into.write_text("".join(parts))
         if not options.flat:
             draw(contenders, options.into.parent / "images" / "benchmark.png")
     return int(any(contender.result in FAILURES.values() for contender in contenders))

@@ -6,12 +6,11 @@ import io
 import json
 import math
 import re
-import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,27 +18,39 @@ import orjson
 import pytest
 import reference
 from reference import films, outputs, put
-from waiting import PATIENCE
+from waiting import PATIENCE, within
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "scripts"))
 sys.path.insert(0, str(Path(__file__).parents[1] / "scripts" / "benchmarking"))
 
 import agreement
 import benchmark
-from agreement import DisagreementError, Judge
-from lineup import HERE, KERNEL_TOLERANCE, Contender, Engine, line_up
+from agreement import DisagreementError, check
+from lineup import HERE, KERNEL_TOLERANCE, Contender, line_up
 from machine import machine
 from measuring import FailedError, measure
 from tables import table
 
-ROOT = Path(__file__).parents[1]
-SCRIPTS = ROOT / "scripts"
-ENGINES = [Engine(), Engine("before", "before-", ROOT)]
+BEFORE = Path("before")
 WANTED = [
     contender.name
-    for contender in line_up([1], ENGINES)
-    if contender.name not in ("before-finished", "before-gemm-1")
+    for contender in line_up([1], BEFORE)
+    if "finished" not in contender.name
+    and contender.name not in ("gemm-1", "before-gemm-1", "numba")
 ]
+"""Who takes part in a benchmark here; the others have a test of their own, or are as these."""
+ENGINE = f"""
+import sys
+sys.path.insert(0, {str(HERE)!r})
+if "--version" in sys.argv:
+    print("run.py 0.9")
+else:
+    from pathlib import Path
+    from contenders import decades, notebook
+    for paths in decades(Path(sys.argv[-1])):
+        notebook(*paths)
+"""
+"""An engine that starts in no time."""
 PAIRS = {f"{a}-{b}": 1 / (a + b) for a in range(40) for b in range(a + 1, 40)}
 
 pytestmark = pytest.mark.xdist_group("benchmark")  # One process runs the benchmark for all tests.
@@ -83,6 +94,13 @@ def cheap() -> Iterator[pytest.MonkeyPatch]:
         yield patch
 
 
+def checkout(folder: Path) -> Path:
+    """A checkout of an engine that is only the notebook."""
+    (folder / "scripts").mkdir()
+    (folder / "scripts" / "run.py").write_text(ENGINE)
+    return folder
+
+
 @pytest.fixture(scope="module")
 def document(tmp_path_factory: pytest.TempPathFactory) -> Path:
     document = tmp_path_factory.mktemp("docs") / "benchmark.md"
@@ -95,20 +113,22 @@ def document(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def smoke(tmp_path_factory: pytest.TempPathFactory, document: Path) -> Done:
-    """Everyone, and this checkout again as another; also put into a document."""
+    """The engine, another checkout, and others; also put into a document."""
     folder = tmp_path_factory.mktemp("smoke") / "work"
+    before = checkout(tmp_path_factory.mktemp("before"))
     into = ["--into", str(document)] if importlib.util.find_spec("matplotlib") else []
     with cheap():
-        return run(folder, "--workers", "1", "--before", str(ROOT), *into, "--only", *WANTED)
+        return run(folder, "--workers", "1", "--before", str(before), *into, "--only", *WANTED)
 
 
 def test_each_contender_has_a_row_and_all_agree(smoke: Done) -> None:
     assert smoke.status == 0, smoke.stderr
     rows = smoke.rows()
-    for contender in line_up([1], ENGINES, WANTED):
+    for contender in line_up([1], BEFORE, WANTED):
         *figures, runs, result = rows[contender.label]
-        if contender.missing:
-            assert result == f"skipped: {contender.module} is not installed"
+        if contender.over:
+            assert result == contender.result
+            assert re.fullmatch("skipped: [a-z]+ is not installed", result)
             continue
         assert runs == "1"
         assert figures[0], "wall seconds"
@@ -121,8 +141,7 @@ def test_the_notebook_judges_and_what_is_exact_has_its_bytes(smoke: Done) -> Non
     told = [line for line in smoke.stderr.splitlines() if line.startswith("round 1: ")]
     results = {line.split(": ")[1]: line.rpartition(", ")[2] for line in told}
     assert results["notebook"] == "(reference)"
-    exact = {"dot-1", "finished", "before-dot-1", "numba"}
-    assert {results[name] for name in exact & results.keys()} == {"same bytes"}
+    assert results["dot-1"] == results["before-dot-1"] == "same bytes"
 
 
 def test_numba_has_the_notebook_s_bytes_also_of_what_is_rare_in_a_benchmark(
@@ -136,7 +155,7 @@ def test_numba_has_the_notebook_s_bytes_also_of_what_is_rare_in_a_benchmark(
     put(tmp_path, "genres", "2000", films(1))
     close = {film: [1 / (abs(x) + 9) for x in vector] for film, vector in films(130, 96).items()}
     put(tmp_path, "embedding", "1990", close)
-    (numba,) = line_up([1], wanted=["numba"])[1:]
+    (numba,) = line_up([1], None, ["numba"])[1:]
     subprocess.run([*numba.command, tmp_path], check=True, timeout=PATIENCE)
     assert outputs(tmp_path) == reference.expected(tmp_path)
 
@@ -161,11 +180,10 @@ def test_before_and_after_are_divided(smoke: Done) -> None:
 
 
 def test_the_machine_its_kernels_and_each_engine_are_named(smoke: Done) -> None:
-    for word in ("machine: ", "CPUs usable", "kernels for ", "Python 3", "zarr ", "data on a"):
+    for word in ("machine: ", "CPUs usable", "kernels for ", "Python 3", "zarr ", "data on "):
         assert word in smoke.stdout
-    for label in ("engine", "before"):
-        assert f"\n{label}: " in smoke.stdout
-    assert smoke.stdout.count("1.0.0") >= 2
+    assert "\nengine: similarities-engine 1.0.0" in smoke.stdout
+    assert "\nbefore: run.py 0.9" in smoke.stdout
 
 
 def test_tables_and_chart_come_into_a_document(smoke: Done, document: Path) -> None:
@@ -196,6 +214,18 @@ def test_without_matplotlib_one_sentence_says_how_to_install_it(
     )
 
 
+UNFINISHED = """
+import pathlib, runpy, sys
+folder = pathlib.Path(sys.argv[-1])
+if not (folder / "similarities").exists():
+    runpy.run_path(str(pathlib.Path(__file__).with_name("right.py")), run_name="__main__")
+    (folder / "seconds").touch()
+else:
+    (folder / "seconds").unlink()
+"""
+"""Works as often as there is nothing, and once more."""
+
+
 @pytest.fixture(scope="module")
 def wrong(tmp_path_factory: pytest.TempPathFactory) -> Done:
     """A program that judges, the same with values that are 1e-13 off, and one that fails."""
@@ -205,17 +235,24 @@ def wrong(tmp_path_factory: pytest.TempPathFactory) -> Done:
     (folder / "right.py").write_text(text)
     (folder / "off.py").write_text(text.replace(right, f"({right} + 1e-13)"))
     (folder / "fail.py").write_text("raise SystemExit('no luck')")
-    taking_part = [
-        Contender(name, label, [sys.executable, str(folder / file), "rewrite"], tolerance)
-        for name, label, file, tolerance in (
-            ("dot-1", "one that judges", "right.py", None),
-            ("off", "one that is off", "off.py", KERNEL_TOLERANCE),
-            ("fail", "one that fails", "fail.py", None),
-        )
-    ]
+    (folder / "unfinished.py").write_text(UNFINISHED)
+
+    def line_up(*_: object) -> list[Contender]:
+        taking_part = [
+            Contender(name, label, [sys.executable, str(folder / file), "rewrite"], tolerance)
+            for name, label, file, tolerance in (
+                ("dot-1", "one that judges", "right.py", None),
+                ("off", "one that is off", "off.py", KERNEL_TOLERANCE),
+                ("fail", "one that fails", "fail.py", None),
+                ("finished", "one that finds its work done", "unfinished.py", None),
+            )
+        ]
+        taking_part[-1].finished = True
+        return taking_part
+
     with cheap() as patch:
-        patch.setattr(benchmark, "line_up", lambda *_: taking_part)
-        patch.setattr(Engine, "facts", lambda _: "")  # It is not run.
+        patch.setattr(benchmark, "line_up", line_up)
+        patch.setattr(benchmark, "engine", lambda *_: "")  # It is not run.
         return run(folder / "work", "--workers", "1", "--repeat", "2")
 
 
@@ -234,34 +271,44 @@ def test_one_that_fails_is_named_with_what_it_said(wrong: Done) -> None:
 def test_one_that_failed_or_disagreed_is_not_run_again(wrong: Done) -> None:
     assert wrong.stderr.count("error: ") == 2
     runs = {label: row[-2] for label, row in wrong.rows().items()}
-    assert runs["one that judges"] == "2"
+    assert runs["one that judges"] == runs["one that finds its work done"] == "2"
     assert runs["one that is off"] == runs["one that fails"] == ""
 
 
 def test_the_cost_of_growing_decades_has_a_row_for_each(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Engine, "facts", lambda _: "")
+    monkeypatch.setattr("lineup.ROOT", checkout(tmp_path))
+    monkeypatch.setitem(benchmark.FLAT_FILMS, "smoke", (20, 40))
     done = run(tmp_path / "work", "--flat", "--workers", "1")
     assert done.status == 0, done.stderr
     lines = [line.strip("|").split("|") for line in done.stdout.splitlines() if "dot," in line]
-    assert [line[0].strip() for line in lines] == ["2", "200", "400"]
-    assert [line[-1].strip() for line in lines] == ["(reference)"] * 3
+    cells = [[cell.strip() for cell in line] for line in lines]
+    assert [line[:2] for line in cells] == [["2", "1"], ["20", "190"], ["40", "780"]]
+    assert [[bool(cell) for cell in line[-3:-1]] for line in cells] == [[False] * 2] + [
+        [True] * 2
+    ] * 2
+    assert [line[-1] for line in cells] == ["(reference)"] * 3
 
 
-def test_interrupted_it_ends_its_processes_and_cleans_up(tmp_path: Path) -> None:
-    command: list[str | Path] = [sys.executable, SCRIPTS / "benchmark.py", "--folder", tmp_path]
-    command += ["--scale", "smoke"]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL)
-    assert process.stderr is not None
-    assert b"making embeddings" in process.stderr.readline()
-    while not list(tmp_path.glob("*/out/similarities")):  # The notebook is at work.
-        time.sleep(0.02)
-    process.send_signal(signal.SIGINT)
-    assert b"interrupted" in process.stderr.read()
-    assert process.wait() == 130
-    process.stderr.close()
-    assert not list(tmp_path.iterdir())
+def test_interrupted_it_ends_its_processes_and_cleans_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = (
+        "import os, signal, sys, time\n"
+        "if child := os.fork():\n"
+        "    print(os.getpid(), child, file=open(sys.argv[1], 'w'), flush=True)\n"
+        "    os.kill(os.getppid(), signal.SIGINT)\n"
+        "time.sleep(1000)\n"
+    )
+    command = [sys.executable, "-c", program, str(tmp_path / "processes")]
+    monkeypatch.setattr(benchmark, "line_up", lambda *_: [Contender("endless", "endless", command)])
+    monkeypatch.setattr(benchmark, "engine", lambda *_: "")
+    done = run(tmp_path / "work", "--scale", "smoke", "--workers", "1")
+    assert done.status == 130
+    assert done.stderr.endswith("interrupted\n")
+    for process in map(int, (tmp_path / "processes").read_text().split()):
+        within(partial(has_ended, process))
 
 
 @pytest.mark.parametrize(
@@ -287,18 +334,25 @@ def write(folder: Path, text: str | bytes, name: str = "a.json") -> Path:
     return folder
 
 
+def has_ended(process: int) -> bool:
+    """Whether a process is gone, or only waited for."""
+    done = subprocess.run(["ps", "-o", "stat=", "-p", str(process)], capture_output=True, text=True)
+    return done.stdout.strip()[:1] in ("", "Z")
+
+
 @pytest.fixture
 def expected(tmp_path: Path) -> Path:
     return write(tmp_path / "expected", json.dumps(PAIRS))
 
 
 def compare(found: Path, expected: Path, tolerance: float | None) -> str:
-    judge = Judge(expected.with_name("kept"))
-    assert judge.check(expected, None) == "(reference)"
+    wanted: dict[str, str] = {}
+    kept = expected.with_name("kept")
+    assert check(expected, wanted, kept, None) == "(reference)"
     try:
-        return judge.check(found, tolerance)
+        return check(found, wanted, kept, tolerance)
     finally:
-        expected.with_name("kept").rename(expected)
+        kept.rename(expected)
 
 
 @pytest.mark.parametrize("piece", [20, 21, 22, 23, 1000, 2**22])
@@ -347,14 +401,13 @@ def test_a_file_too_few_or_too_many_is_found(tmp_path: Path, expected: Path) -> 
             compare(one, other, None)
     for tolerance in (None, 1.0):
         with pytest.raises(DisagreementError, match="no file at all"):
-            Judge(None).check(tmp_path / "nowhere", tolerance)
+            check(tmp_path / "nowhere", {}, None, tolerance)
 
 
 def test_what_is_not_exact_judges_nobody(tmp_path: Path, expected: Path) -> None:
-    judge = Judge(tmp_path / "kept")
     with pytest.raises(DisagreementError, match=r"same files as the first: a.json$"):
-        judge.check(expected, 1.0)
-    assert judge.check(expected, None) == "(reference)"
+        check(expected, {}, tmp_path / "kept", 1.0)
+    assert check(expected, {}, tmp_path / "kept", None) == "(reference)"
 
 
 # Who takes part
@@ -362,12 +415,14 @@ def test_what_is_not_exact_judges_nobody(tmp_path: Path, expected: Path) -> None
 
 def test_the_engine_with_the_most_workers_always_takes_part() -> None:
     def names(*wanted: str) -> list[str]:
-        return [contender.name for contender in line_up([4, 2, 1], ENGINES, wanted)]
+        return [contender.name for contender in line_up([4, 2, 1], BEFORE, wanted)]
 
     assert names("before-finished") == ["dot-4", "before-finished"]
     assert names("sklearn", "gemm-1") == ["dot-4", "gemm-1", "sklearn"]
     assert names("numba", "notebook") == ["notebook", "dot-4", "numba"]
     assert names()[0] == "notebook", "it judges all others"
+    finished = [contender.name for contender in line_up([1, 2], BEFORE) if contender.finished]
+    assert finished == ["finished", "before-finished"]
 
 
 # Measuring
@@ -471,7 +526,7 @@ def test_what_steers_blas_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 
 def test_tables_stand_straight() -> None:
-    rows = [[("", "engine"), ("s", "1.00")], [("", "notebook"), ("s", "31.25")]]
-    assert table(rows, 1) == (
+    rows = [["engine", "1.00"], ["notebook", "31.25"]]
+    assert table(["", "s"], rows, left=1) == (
         "|          |     s |\n| -------- | ----: |\n| engine   |  1.00 |\n| notebook | 31.25 |"
     )

@@ -22,7 +22,7 @@ class DisagreementError(Exception):
 
 
 def digests(folder: Path) -> dict[str, str]:
-    """SHA-256 of each file of a folder."""
+    """SHA-256 of each file of a folder, by its path there."""
     found = {}
     for path in sorted(filter(Path.is_file, folder.rglob("*"))):
         with open(path, "rb") as file:
@@ -30,41 +30,37 @@ def digests(folder: Path) -> dict[str, str]:
     return found
 
 
-class Judge:
-    """Compares results with the first of them."""
+def check(
+    found: Path, wanted: dict[str, str], reference: Path | None, tolerance: float | None
+) -> str:
+    """Say how the result in a folder agrees with the first one, which must be an exact one.
 
-    def __init__(self, kept: Path | None) -> None:
-        """Take the path that the first result is moved to; None: equal bytes will be asked for."""
-        self._kept = kept
-        self._expected: dict[str, str] = {}
-
-    def check(self, found: Path, tolerance: float | None) -> str:
-        """Say how a folder agrees, or raise `DisagreementError` at the first file that does not.
-
-        `tolerance` is how far two values may be apart; None: files must be equal byte for byte.
-        """
-        there = digests(found)
-        if there and not self._expected and tolerance is None:
-            self._expected = there
-            if self._kept:
-                found.rename(self._kept)
-            return "(reference)"
-        if not there or there.keys() != self._expected.keys():
-            names = ", ".join(sorted(there.keys() ^ self._expected.keys())) or "no file at all"
-            raise DisagreementError(f"{found} does not hold the same files as the first: {names}")
-        largest = 0.0
-        for name in there:
-            if there[name] != self._expected[name]:
-                if tolerance is None or not self._kept:
-                    raise DisagreementError(f"{name}: the bytes differ")
-                try:
-                    largest = max(largest, difference(found / name, self._kept / name, tolerance))
-                except ValueError as error:
-                    raise DisagreementError(f"{name}: {error}") from None
-        return "same bytes" if there == self._expected else f"within {largest:.1e}"
+    `wanted` takes the digests of the first, and `reference` is where its folder is moved to; None:
+    it is not kept. `tolerance` is how far two values may be apart; None: files must be equal byte
+    for byte. `DisagreementError` is raised at the first file that does not agree.
+    """
+    there = digests(found)
+    if there and not wanted and tolerance is None:
+        wanted.update(there)
+        if reference:
+            found.rename(reference)
+        return "(reference)"
+    if not there or there.keys() != wanted.keys():
+        names = ", ".join(sorted(there.keys() ^ wanted.keys())) or "no file at all"
+        raise DisagreementError(f"{found} does not hold the same files as the first: {names}")
+    different = [name for name in there if there[name] != wanted[name]]
+    largest = 0.0
+    for name in different:
+        if tolerance is None or reference is None:
+            raise DisagreementError(f"{name}: the bytes differ")
+        try:
+            largest = max(largest, _difference(found / name, reference / name, tolerance))
+        except ValueError as error:
+            raise DisagreementError(f"{name}: {error}") from None
+    return f"within {largest:.1e}" if different else "same bytes"
 
 
-def difference(found: Path, expected: Path, tolerance: float) -> float:
+def _difference(found: Path, expected: Path, tolerance: float) -> float:
     """Return the largest difference of two values of two files; `ValueError` when they differ."""
     keys, values = _read(found)
     wanted, reference = _read(expected)

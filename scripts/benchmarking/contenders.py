@@ -79,13 +79,12 @@ def write_rows(target: Path, ids: list[str], rows: Iterable[NDArray[np.float64]]
     pairs, and of formatting each pair with an f-string.
     """
     with open(target, "wb") as file:
-        separator = b"{"
-        for i, row in enumerate(rows):
-            pairs = {f"{ids[i]}-{b}": x for b, x in zip(ids[i + 1 :], row.tolist(), strict=True)}
-            if pairs:
-                file.write(separator + orjson.dumps(pairs)[1:-1])
-                separator = b","
-        file.write(b"}" if separator == b"," else b"{}")
+        file.write(b"{")
+        for i, row in zip(range(len(ids) - 1), rows, strict=False):  # The last has no later one.
+            keys = (f"{ids[i]}-{b}" for b in ids[i + 1 :])
+            pairs = orjson.dumps(dict(zip(keys, row.tolist(), strict=True)))
+            file.write(b"," * (i > 0) + pairs[1:-1])
+        file.write(b"}")
 
 
 CONTENDERS = {

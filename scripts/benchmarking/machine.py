@@ -1,7 +1,11 @@
-"""On what it is measured: processor, memory, the kernels of the BLAS, versions, kind of disk."""
+"""On what it is measured: processor, memory, disk, the kernels of the BLAS, versions, commits."""
 
 import os
 import platform
+import re
+import subprocess
+import sys
+from contextlib import suppress
 from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
@@ -15,41 +19,44 @@ _MODULES = ("numpy", "zarr", "joblib", "orjson", "sklearn", "scipy", "pyarrow", 
 
 def machine(folder: Path) -> str:
     """Describe the machine, and on what a folder lies, in a few lines."""
-    models = [line for line in _lines("cpuinfo") if line.startswith("model name")]
-    processor = models[0].partition(": ")[2] if models else platform.machine()
+    cpus = Path("/proc/cpuinfo")
+    models = re.findall(r"model name\s*: (.*)", cpus.read_text() if cpus.exists() else "")
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30
+    disk = _output("stat", "--file-system", "--format", "%T", str(folder)) or "an unknown disk"
     blas = {
         f"{pool['internal_api']} {pool.get('version')}, kernels for {pool.get('architecture')}"
         for pool in threadpool_info()
         if pool["user_api"] == "blas"
     }
     # Variables that choose, for instance, the kernels of another kind of CPU.
-    steering = [
+    steering = {
         f"{name}={value}"
-        for name, value in sorted(os.environ.items())
+        for name, value in os.environ.items()
         if name.startswith(("OPENBLAS_", "MKL_", "BLIS_")) and name not in THREADS
-    ]
+    }
     packages = [module.replace("sklearn", "scikit-learn") for module in filter(find_spec, _MODULES)]
     versions = [f"{name} {metadata.version(name)}" for name in packages]
     load = os.getloadavg()[0]
     return (
-        f"machine: {processor}, {joblib.cpu_count()} CPUs usable, {memory:.0f} GiB of memory, "
-        f"{platform.system()}; data on {_kind_of_folder(folder)}\n"
-        f"BLAS: {'; '.join([*sorted(blas), *steering])}\n"
+        f"machine: {(models or [platform.machine()])[0]}, {joblib.cpu_count()} CPUs usable, "
+        f"{memory:.0f} GiB of memory, {platform.system()}; data on {disk}\n"
+        f"BLAS: {'; '.join([*sorted(blas), *sorted(steering)])}\n"
         f"with: Python {platform.python_version()}, {', '.join(versions)}\n"
         f"others' work before the start: load {load:.2f}"
         f"{' (not a quiet machine: expect noise)' if load > 0.5 else ''}"
     )
 
 
-def _lines(name: str) -> list[str]:
-    path = Path("/proc") / name
-    return path.read_text().splitlines() if path.exists() else []
+def engine(label: str, root: Path) -> str:
+    """Say what the engine of a checkout says of itself, and the commit it is from."""
+    told = _output(sys.executable, str(root / "scripts" / "run.py"), "--version")
+    commit = _output("git", "-C", str(root), "describe", "--always", "--dirty")
+    return (
+        f"{label}: {', '.join(filter(None, [*told.splitlines(), commit and f'commit {commit}']))}"
+    )
 
 
-def _kind_of_folder(folder: Path) -> str:
-    """Say on what a folder lies, for instance "a RAM disk (tmpfs)" or "a disk (ext4)"."""
-    mounts = [line.split()[1:3] for line in _lines("mounts")]
-    around = [(len(at), kind) for at, kind in mounts if folder.resolve().is_relative_to(at)]
-    kind = max(around)[1] if around else "unknown"
-    return f"a {'RAM disk' if kind in ('tmpfs', 'ramfs') else 'disk'} ({kind})"
+def _output(*command: str) -> str:
+    with suppress(OSError):  # There is no such program.
+        return subprocess.run(command, capture_output=True, text=True).stdout.strip()
+    return ""
