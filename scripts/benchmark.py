@@ -194,8 +194,7 @@ def _report(options: argparse.Namespace) -> int:
                 "the chart needs matplotlib, which is not installed: pip install matplotlib"
             )
     with tempfile.TemporaryDirectory(prefix="similarities-benchmark-", dir=options.folder) as made:
-        lines = [machine(Path(made))]
-        lines += [engine(label, root) for label, root in engines(options.before).items()]
+        lines = [machine(Path(made)), *itertools.starmap(engine, engines(options.before).items())]
         facts = "\n".join(["```text", *lines, "```"])
         print(facts, flush=True)
         contenders, texts = compare(Path(made), options)

@@ -27,7 +27,6 @@ import agreement
 import benchmark
 from agreement import DisagreementError, check
 from lineup import HERE, KERNEL_TOLERANCE, Contender, line_up
-from machine import machine
 from measuring import FailedError, measure
 from tables import table
 
@@ -516,13 +515,6 @@ def test_a_process_may_end_while_it_is_looked_at(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(psutil.Process, "memory_full_info", gone)
     assert measure(["sleep", "0.1"]).peak == 0  # An error in a thread would be one here.
     assert asked
-
-
-def test_what_steers_blas_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("OPENBLAS_CORETYPE", "Haswell")
-    monkeypatch.setenv("OPENBLAS_NUM_THREADS", "1")
-    assert "OPENBLAS_CORETYPE=Haswell" in machine(tmp_path)
-    assert "OPENBLAS_NUM_THREADS" not in machine(tmp_path)
 
 
 def test_tables_stand_straight() -> None:

@@ -11,7 +11,6 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import joblib
-from measuring import THREADS
 from threadpoolctl import threadpool_info
 
 _MODULES = ("numpy", "zarr", "joblib", "orjson", "sklearn", "scipy", "pyarrow", "numba")
@@ -28,19 +27,13 @@ def machine(folder: Path) -> str:
         for pool in threadpool_info()
         if pool["user_api"] == "blas"
     }
-    # Variables that choose, for instance, the kernels of another kind of CPU.
-    steering = {
-        f"{name}={value}"
-        for name, value in os.environ.items()
-        if name.startswith(("OPENBLAS_", "MKL_", "BLIS_")) and name not in THREADS
-    }
     packages = [module.replace("sklearn", "scikit-learn") for module in filter(find_spec, _MODULES)]
     versions = [f"{name} {metadata.version(name)}" for name in packages]
     load = os.getloadavg()[0]
     return (
         f"machine: {(models or [platform.machine()])[0]}, {joblib.cpu_count()} CPUs usable, "
         f"{memory:.0f} GiB of memory, {platform.system()}; data on {disk}\n"
-        f"BLAS: {'; '.join([*sorted(blas), *sorted(steering)])}\n"
+        f"BLAS: {'; '.join(sorted(blas))}\n"
         f"with: Python {platform.python_version()}, {', '.join(versions)}\n"
         f"others' work before the start: load {load:.2f}"
         f"{' (not a quiet machine: expect noise)' if load > 0.5 else ''}"
@@ -51,9 +44,8 @@ def engine(label: str, root: Path) -> str:
     """Say what the engine of a checkout says of itself, and the commit it is from."""
     told = _output(sys.executable, str(root / "scripts" / "run.py"), "--version")
     commit = _output("git", "-C", str(root), "describe", "--always", "--dirty")
-    return (
-        f"{label}: {', '.join(filter(None, [*told.splitlines(), commit and f'commit {commit}']))}"
-    )
+    facts = [*told.splitlines(), commit and f"commit {commit}"]
+    return f"{label}: {', '.join(filter(None, facts))}"
 
 
 def _output(*command: str) -> str:
