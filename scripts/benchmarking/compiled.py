@@ -1,4 +1,4 @@
-"""A contender: numbers and text in one loop compiled by numba, of exact products.
+"""A contender: numbers and text in one loop compiled by numba, of exact products, in threads.
 
     python scripts/benchmarking/compiled.py numba FOLDER
 
@@ -10,7 +10,8 @@ fast. The first run compiles for seconds.
 """
 
 import json
-from functools import lru_cache
+import math
+import threading
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -78,14 +79,14 @@ POWERS = np.array([divmod((10**k << 127 - (k * 1741647 >> 19)) + 1, 2**64) for k
 FOUR_DIGITS = np.frombuffer(b"".join(b"%04d" % k for k in range(10**4)), "<u4").astype(U)
 
 
-@njit(cache=True, inline="always")
+@njit(nogil=True, cache=True, inline="always")
 def scaled(upper: Any, lower: Any, c: Any) -> Any:  # noqa: D103
     y = upper * c
     z = y + high(lower, c)
     return (high(upper, c) + U(z < y)) | U(z > _1)  # rounded to odd
 
 
-@njit(cache=True)
+@njit(nogil=True, cache=True)
 def write_number(p: Any, bits: Any, powers: Any, four: Any) -> Any:
     """Write the shortest digits of a float from 1e-4 to 1 at an address; return where they end."""
     c, q = bits & _MANTISSA | _HIDDEN, np.int64(bits >> _52) - 1075
@@ -121,7 +122,7 @@ def write_number(p: Any, bits: Any, powers: Any, four: Any) -> Any:
     return p + places
 
 
-@njit(cache=True)
+@njit(nogil=True, cache=True)
 def write_rows(
     out: Any, values: Any, first: Any, last: Any, prefixes: Any, suffixes: Any, lengths: Any,
     powers: Any, four: Any,
@@ -142,10 +143,16 @@ def write_rows(
     return np.int64(p - U(out))
 
 
-@lru_cache(3)
-def room(purpose: str, size: int) -> Floats:
-    """Memory that is used again for every block, until decades of another size come."""
-    return np.empty(size)
+memory = threading.local()
+
+
+def room(purpose: str, *shape: int) -> Floats:
+    """Memory of this thread that is used again for every block."""
+    size = math.prod(shape)
+    if len(getattr(memory, purpose, ())) < size:
+        setattr(memory, purpose, np.empty(size))
+    there: Floats = getattr(memory, purpose)[:size].reshape(shape)
+    return there
 
 
 def in_lanes(vectors: Floats, lanes: int) -> Floats:
@@ -162,8 +169,8 @@ def similarities(numbers: Floats, tree: Tree, first: int) -> Floats:
         vecdots: Floats = np.vecdot(numbers[first : first + ROWS, None], numbers[None, first:])
         return vecdots
     lanes, n, d = numbers.shape
-    values = room("values", ROWS * n)[: ROWS * (n - first)].reshape(ROWS, -1)
-    sums = room("sums", lanes * ROWS * COLUMNS).reshape(lanes, ROWS, COLUMNS)
+    values = room("values", ROWS, n - first)
+    sums = room("sums", lanes, ROWS, COLUMNS)
     groups = sums.reshape(4, -1, ROWS, COLUMNS)
     multiply = np.matmul if d > 1 else np.multiply
     for left in range(first, n, COLUMNS):
@@ -201,7 +208,7 @@ class Decade:
         n = len(self.ids)
         last = min(first + ROWS, n)
         values = similarities(self.numbers, self.tree, first)
-        text = room("text", ROWS * n * MOST_BYTES // 8 + 1).view(np.uint8)
+        text = room("text", values.size * MOST_BYTES // 8 + 1).view(np.uint8)
         length = write_rows(
             text.ctypes.data, values.view(U), first, last, self.prefixes, self.suffixes,
             self.lengths, POWERS, FOUR_DIGITS,
@@ -217,4 +224,4 @@ class Decade:
 
 
 if __name__ == "__main__":
-    write(Decade)
+    write(Decade, threads=True)

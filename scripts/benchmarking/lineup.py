@@ -76,7 +76,7 @@ def _everyone(workers: Sequence[int], before: Path | None) -> Iterator[Contender
                     label = f"{engine}, on finished work"
                     yield Contender(f"{prefix}finished", label, command, finished=True)
     for name, label, file, module, tolerance in (
-        ("numba", "numba, exact, processes", "compiled.py", "numba", None),
+        ("numba", "numba, exact, threads", "compiled.py", "numba", None),
         ("pyarrow", "pyarrow, processes", "arrow.py", "pyarrow", KERNEL_TOLERANCE),
         ("rewrite", "one product, dict, orjson", "contenders.py", "orjson", KERNEL_TOLERANCE),
         ("sklearn", "scikit-learn, chunked", "contenders.py", "sklearn", COSINE_TOLERANCE),
