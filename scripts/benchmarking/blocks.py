@@ -37,16 +37,17 @@ _decades: list[tuple[Decade, int, Any]] = []
 def _write(job: tuple[int, int]) -> None:
     decade, file, starts = _decades[job[0]]
     block = job[1]
-    length = _FAILED
+    end = _FAILED
     try:
         text = decade.text(block * ROWS)
-        length = len(text)
-    finally:
         while (start := starts[block]) == _UNKNOWN:
             time.sleep(0.0005)
-        # Those that come after one that failed fail too, and nobody waits for ever.
-        starts[block + 1] = start + length if min(start, length) >= 0 else _FAILED
-    os.pwrite(file, text, start)
+        if start == _FAILED:
+            raise SystemExit(1)  # The one that failed says why.
+        os.pwrite(file, text, start)
+        end = start + len(text)
+    finally:
+        starts[block + 1] = end
 
 
 def write(load: Callable[[Path], Decade], threads: bool = False) -> None:
