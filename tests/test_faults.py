@@ -365,7 +365,7 @@ def test_a_storm_of_ctrl_c_and_sigterm_is_survived(
     stopped_at_any_moment(3 * len(WAYS), tall, tmp_path, lanes, cold=cold)
 
 
-@pytest.mark.parametrize("way", [0, 3, 5, 6, *more(1, 2, 4, 7)])
+@pytest.mark.parametrize("way", [0, 3, 5, *more(1, 2, 4, 6, 7)])
 def test_ctrl_c_and_sigterm_leave_no_worker(
     way: int, tall: Films, tmp_path: Path, launcher: Launcher
 ) -> None:

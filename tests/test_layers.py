@@ -5,8 +5,6 @@ from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
 
-import pytest
-
 ROOT = Path(__file__).resolve().parents[1]
 LAYERS = [
     {"errors", "version", "native", "disk", "tables"},
@@ -54,11 +52,12 @@ def part(name: str) -> str:
     return name.split(".")[1]
 
 
-@pytest.mark.parametrize("name", FILES)
-def test_a_file_imports_no_layer_above_its_own(name: str) -> None:
+def test_a_file_imports_no_layer_above_its_own() -> None:
+    assert len(FILES) > 80
     above = {
-        other
-        for other in imported(FILES[name])
+        (name, other)
+        for name, path in FILES.items()
+        for other in imported(path)
         # A package is named on the way to what is in it.
         if RANKS[part(other)] > RANKS[part(name)] and other != "engine.__init__"
     }

@@ -660,7 +660,7 @@ def test_old_and_new_content_are_never_mixed(
             outcomes.add(read.sha256)
 
     with Writer(code, path) as writer:
-        for _ in range(3):
+        for _ in range(2):
             for _ in range(5):
                 read_once()
             with writer.at_rest():
