@@ -40,7 +40,7 @@ if TYPE_CHECKING:  # It takes as long to import as a run takes.
 
 NOBODY = 65534
 
-TALL = {"1920": 225, "1930": 130, "1940": 75, "1950": 65, "1960": 2, "1970": 0}
+TALL = {"1920": 225, "1930": 130, "1950": 65, "1960": 2, "1970": 0}
 """Many chunks of short vectors: computing and exporting take the time."""
 WIDE = {"1920": 75, "1930": 65, "1940": 30}
 """Few chunks of long vectors: reading takes the time."""

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import Listener
+from conftest import Listener, more
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from reference import (
@@ -75,7 +75,7 @@ def test_every_size_around_small_row_blocks_comes_out_as_the_notebook_writes_it(
     assert outputs(tmp_path) == expected(tmp_path)
 
 
-@pytest.mark.parametrize("d", [1, 16])
+@pytest.mark.parametrize("d", REAL_SIZES)
 def test_every_size_around_real_row_blocks_comes_out_as_the_notebook_writes_it(
     tmp_path: Path, d: int
 ) -> None:
@@ -313,7 +313,7 @@ def copy(source: Path, root: Path) -> Path:
     return root
 
 
-@pytest.mark.parametrize("rule", [{"top_percent": 25}, {"top_k": 5}], ids=str)
+@pytest.mark.parametrize("rule", [{"top_k": 5}, *more({"top_percent": 25})], ids=str)
 @pytest.mark.usefixtures("eager_workers")
 def test_workers_select_the_same_pairs(
     by_workers: Path, tmp_path: Path, rule: dict[str, int]

@@ -312,7 +312,7 @@ def test_a_reader_of_stderr_that_has_stopped_reading_does_not_keep_a_run_from_it
     os.set_blocking(write, True)
     (door / "command").write_text(
         "import os\n"
-        "import engine.batch.run\n"
+        "import engine.batch.run, engine.terminal.stopping\n"
         "from engine.cli import main\n"
         "from engine.terminal.progress import TerminalProgress\n"
         "def say(self, text):\n"
@@ -320,6 +320,7 @@ def test_a_reader_of_stderr_that_has_stopped_reading_does_not_keep_a_run_from_it
         "    self._write(text)\n"
         "TerminalProgress.message = say\n"
         "engine.batch.run.cpus = lambda: 2\n"
+        "engine.terminal.stopping.PATIENCE = 0.05\n"
         "main(leave=os._exit)\n"
     )
     command = [sys.executable, "command", "--data", str(data), "--workers", "9"]

@@ -14,7 +14,7 @@ from types import FrameType
 from typing import NoReturn
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
-_PATIENCE = 1.0
+PATIENCE = 1.0
 """Seconds for the sentence to be taken."""
 
 
@@ -35,7 +35,7 @@ def stoppable(farewell: Callable[[], str]) -> Iterator[None]:
             ignore_stops()
             with suppress(OSError):  # Whoever listened may be gone.
                 # Or may have stopped reading: a pipe that is full would be waited for.
-                if select.select([], [2], [], _PATIENCE)[1]:
+                if select.select([], [2], [], PATIENCE)[1]:
                     os.write(2, f"{farewell()}\n".encode())
         finally:
             os._exit(128 + number)
