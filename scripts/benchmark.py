@@ -30,7 +30,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent / "benchmarking"))
 
 from agreement import DisagreementError, check
 from lineup import Contender, engines, line_up
-from machine import engine, machine
+from machine import describe_engine, describe_machine
 from measuring import FailedError, measure
 from tables import contenders_table, draw, flat_table, ratios_table
 
@@ -136,7 +136,7 @@ def parser() -> argparse.ArgumentParser:
     add("--before", type=_checkout, metavar="PATH", help="another checkout, run in turn with this")
     text = "for temporary files; best on a RAM disk like /dev/shm (default: %(default)s)"
     add("--folder", metavar="DIR", default=tempfile.gettempdir(), help=text)
-    text = "of the engine, one or several numbers (default: 1 and the CPUs)"
+    text = "of the engine, one or several numbers, up to the CPUs (default: 1 and all)"
     add("--workers", type=_positive, nargs="+", metavar="N", help=text)
     text = "rounds, but of the notebook one (default: smoke 1, others 3)"
     add("--repeat", type=_positive, metavar="N", help=text)
@@ -165,7 +165,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Parse the command line, measure, print the tables, and return the exit status."""
     options = parser().parse_args(arguments)
     usable = int(joblib.cpu_count())
-    options.workers = sorted(set(options.workers or (1, usable)))
+    options.workers = sorted({min(n, usable) for n in options.workers or (1, usable)})
     options.repeat = options.repeat or (1 if options.scale == "smoke" else 3)
     known = [contender.name for contender in line_up(options.workers, options.before)]
     for name in options.only:
@@ -173,8 +173,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
             parser().error(f"argument --only: {name!r} is none of {', '.join(known)}")
     if options.flat and not options.only:
         options.only = [name for name in known if "dot-" in name]
-    if options.workers[-1] > usable:
-        say(f"using {usable} workers ({options.workers[-1]} requested, {usable} CPUs)")
     try:
         return _report(options)
     except KeyboardInterrupt:
@@ -188,19 +186,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _report(options: argparse.Namespace) -> int:
     compare = compare_sizes if options.flat else compare_all
     if options.into:  # An error now, not after the hour.
-        parts = parts_of(options.into, compare.__name__)
+        parts_of(options.into, compare.__name__)
         if not find_spec("matplotlib"):
             raise OSError(
                 "the chart needs matplotlib, which is not installed: pip install matplotlib"
             )
     with tempfile.TemporaryDirectory(prefix="similarities-benchmark-", dir=options.folder) as made:
-        lines = [machine(Path(made)), *itertools.starmap(engine, engines(options.before).items())]
-        facts = "\n".join(["```text", *lines, "```"])
+        found = itertools.starmap(describe_engine, engines(options.before).items())
+        facts = "\n".join(["```text", describe_machine(Path(made)), *found, "```"])
         print(facts, flush=True)
         contenders, texts = compare(Path(made), options)
     tables = "\n\n".join(filter(None, texts))
     print(f"\n{tables}")
     if options.into:
+        parts = parts_of(options.into, compare.__name__)  # As it is after all that time.
         parts[2] = f"\n{facts}\n\n{tables}\n\n"
         options.into.write_text("".join(parts))
         if not options.flat:

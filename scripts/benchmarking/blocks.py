@@ -1,7 +1,7 @@
 """Decades by blocks of rows in processes or threads: what two contenders have in common.
 
 Some processes read; others, or threads, compute the text of one block after another and write each
-to its place in the file, which is known when the length of those before it is.
+at its offset in the file, which is known when the length of those before it is.
 """
 
 import os
@@ -31,7 +31,7 @@ class Decade(Protocol):
 
 
 _decades: list[tuple[Decade, int, Any]] = []
-"""Each with its file, and where in it each block begins; this, processes share, too."""
+"""Each with its file, and where in it each block begins, which processes share."""
 
 
 def _write(job: tuple[int, int]) -> None:

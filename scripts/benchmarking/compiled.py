@@ -67,8 +67,8 @@ def store(context: Any, address: Any, word: Any) -> Any:
     """Store eight bytes anywhere."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        place = builder.inttoptr(arguments[0], ir.IntType(64).as_pointer())
-        builder.store(arguments[1], place).align = 1
+        pointer = builder.inttoptr(arguments[0], ir.IntType(64).as_pointer())
+        builder.store(arguments[1], pointer).align = 1
         return context.get_dummy_value()
 
     return types.void(types.uint64, types.uint64), generate
@@ -198,6 +198,7 @@ class Decade:
                     self.numbers, self.tree = in_lanes(self.numbers, lanes), tree
         texts = [film.encode() for film in self.ids]
         self.lengths = np.array([*map(len, texts)], U)
+        assert max(self.lengths, default=0) <= 12, "a pair would not fit into its memory"
         self.prefixes, self.suffixes = (
             np.array([form % text for text in texts], "S16").view(U).reshape(-1, 2)
             for form in (b', "%s', b'-%s": ')

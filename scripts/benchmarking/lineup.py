@@ -66,14 +66,14 @@ def _everyone(workers: Sequence[int], before: Path | None) -> Iterator[Contender
     yield Contender("notebook", "notebook", notebook, once=True)
     for kernel, tolerance in (("dot", None), ("gemm", KERNEL_TOLERANCE)):
         for n in workers:
-            for engine, root in engines(before).items():
-                prefix = "" if engine == "engine" else f"{engine}-"
+            for which, root in engines(before).items():
+                prefix = "" if which == "engine" else f"{which}-"
                 command = [sys.executable, str(root / "scripts" / "run.py"), "--quiet"]
                 command += ["--workers", str(n), "--kernel", kernel, "--data"]
-                label = f"{engine}, {kernel}, {n} worker" + ("" if n == 1 else "s")
+                label = f"{which}, {kernel}, {n} worker" + ("" if n == 1 else "s")
                 yield Contender(f"{prefix}{kernel}-{n}", label, command, tolerance)
                 if kernel == "dot" and n == workers[-1]:
-                    label = f"{engine}, on finished work"
+                    label = f"{which}, on finished work"
                     yield Contender(f"{prefix}finished", label, command, finished=True)
     for name, label, file, module, tolerance in (
         ("numba", "numba, exact, threads", "compiled.py", "numba", None),

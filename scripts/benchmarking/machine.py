@@ -16,7 +16,7 @@ from threadpoolctl import threadpool_info
 _MODULES = ("numpy", "zarr", "joblib", "orjson", "sklearn", "scipy", "pyarrow", "numba")
 
 
-def machine(folder: Path) -> str:
+def describe_machine(folder: Path) -> str:
     """Describe the machine, and on what a folder lies, in a few lines."""
     cpus = Path("/proc/cpuinfo")
     models = re.findall(r"model name\s*: (.*)", cpus.read_text() if cpus.exists() else "")
@@ -40,11 +40,11 @@ def machine(folder: Path) -> str:
     )
 
 
-def engine(label: str, root: Path) -> str:
+def describe_engine(label: str, root: Path) -> str:
     """Say what the engine of a checkout says of itself, and the commit it is from."""
-    told = _output(sys.executable, str(root / "scripts" / "run.py"), "--version")
+    version = _output(sys.executable, str(root / "scripts" / "run.py"), "--version")
     commit = _output("git", "-C", str(root), "describe", "--always", "--dirty")
-    facts = [*told.splitlines(), commit and f"commit {commit}"]
+    facts = [*version.splitlines(), commit and f"commit {commit}"]
     return f"{label}: {', '.join(filter(None, facts))}"
 
 

@@ -1,7 +1,8 @@
 """One command measured: wall time, CPU time and peak memory of its whole tree of processes.
 
 CPU time is that of the process, its threads, and every descendant, whether its parent has waited
-for it or left it to end by itself. Memory is the PSS of the tree; what processes share counts once.
+for it or left it to end by itself. Memory is that of the tree, on Linux the PSS: what processes
+share counts once.
 """
 
 import ctypes
@@ -13,8 +14,8 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from subprocess import DEVNULL, Popen
 from typing import NamedTuple
@@ -45,23 +46,14 @@ class FailedError(Exception):
 
 def measure(command: Sequence[str]) -> Measurement:
     """Run a command in a session of its own; `FailedError`: its exit status is not 0."""
-    passed = {name: value for name, value in os.environ.items() if name not in THREADS}
-    ended = threading.Event()
-    sizes: list[int] = []
-    watch = threading.Thread(target=_watch, args=[ended, sizes])
-    with tempfile.TemporaryFile() as stderr:
+    env = {name: value for name, value in os.environ.items() if name not in THREADS}
+    with tempfile.TemporaryFile() as stderr, _watched() as sizes:
         _adopt_orphans(True)
         cpu, begin = _cpu_of_children(), time.perf_counter()
         process = Popen(
-            command,
-            stdin=DEVNULL,
-            stdout=DEVNULL,
-            stderr=stderr,
-            env=passed,
-            start_new_session=True,
+            command, stdin=DEVNULL, stdout=DEVNULL, stderr=stderr, env=env, start_new_session=True
         )
         try:
-            watch.start()
             process.wait()
             wall = time.perf_counter() - begin
             with suppress(ChildProcessError):  # Nothing that it left behind is there any more.
@@ -74,8 +66,6 @@ def measure(command: Sequence[str]) -> Measurement:
             raise
         finally:
             _adopt_orphans(False)
-            ended.set()
-            watch.join()
         stderr.seek(0)
         complaint = stderr.read().decode(errors="replace").strip()[-2000:]
     if process.returncode:
@@ -98,8 +88,21 @@ def _cpu_of_children() -> float:
     return sum(resource.getrusage(resource.RUSAGE_CHILDREN)[:2])
 
 
+@contextmanager
+def _watched() -> Iterator[list[int]]:
+    """Yield a list of what all descendants of this process take together, which grows meanwhile."""
+    sizes: list[int] = []
+    ended = threading.Event()
+    watch = threading.Thread(target=_watch, args=[ended, sizes], daemon=True)
+    watch.start()
+    try:
+        yield sizes
+    finally:
+        ended.set()
+        watch.join()
+
+
 def _watch(ended: threading.Event, sizes: list[int]) -> None:
-    """Append what all descendants of this process take, time and again, until they have ended."""
     if not find_spec("psutil"):
         return
     import psutil

@@ -31,14 +31,14 @@ def contenders_table(contenders: Sequence[Contender], most: int, n_pairs: int) -
     """Set each contender's medians beside those of the engine with the most workers."""
     head = ["", "wall s", "from - to", "CPU s", "ns/pair", "peak MB"]
     head += ["wall / engine", "CPU / engine", "runs", "result"]
-    engine = next(contender for contender in contenders if contender.name == f"dot-{most}").median
+    base = next(contender for contender in contenders if contender.name == f"dot-{most}").median
     rows = []
     for contender in contenders:
         found, walls = contender.median, [run.wall for run in contender.runs]
         spread = f"{min(walls):.2f} - {max(walls):.2f}" if len(walls) > 1 else ""
         row = [contender.label, number(found.wall), spread, number(found.cpu)]
         row += [number(found.wall / n_pairs * 1e9, 0), number(found.peak / _MB, 0)]
-        row += [number(found.wall / engine.wall), number(found.cpu / engine.cpu)]
+        row += [number(found.wall / base.wall), number(found.cpu / base.cpu)]
         rows.append([*row, str(len(walls) or ""), contender.result])
     return table(head, rows, left=1)
 
