@@ -17,7 +17,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import pytest
 from forks import never_sync
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 import engine
 from engine.triangle import blocks
@@ -47,7 +47,13 @@ if (
 
 # Time limits of single examples would make the tests depend on what else the machine does.
 # 40 examples find what 100 find: each of them has a thing of every kind in it.
-settings.register_profile("engine", deadline=None, print_blob=True, max_examples=40)
+settings.register_profile(
+    "engine",
+    deadline=None,
+    print_blob=True,
+    max_examples=40,
+    suppress_health_check=[HealthCheck.too_slow],
+)
 settings.load_profile("engine")
 
 

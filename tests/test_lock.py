@@ -85,7 +85,7 @@ def test_who_holds_a_lock_for_the_moment_of_asking_turns_no_run_away(
 ) -> None:
     with open(leave(store)) as asked:
         fcntl.flock(asked, fcntl.LOCK_SH)
-        monkeypatch.setattr("engine.store.lock.PATIENCE", PATIENCE)
+        monkeypatch.setattr("engine.store.lock.PATIENCE", 1000 * PATIENCE)
         monkeypatch.setattr(
             "engine.store.lock.time.sleep", lambda _: fcntl.flock(asked, fcntl.LOCK_UN)
         )
