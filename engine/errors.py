@@ -61,5 +61,5 @@ def shown(text: str, limit: int = 60) -> str:
 
 
 def reason(error: OSError, path: object) -> str:
-    """Make a sentence of what the system says: of the file that it names, or else of `place`."""
+    """Make a sentence of what the system says: of the file that it names, or else of `path`."""
     return f"{error.filename or path}: {error.strerror or error}"

@@ -172,7 +172,7 @@ def test_a_text_that_is_cut_short_is_noticed(output: PartialOutput) -> None:
     assert [output.intact(k) for k in range(4)] == [True, False, True, False]
 
 
-def test_the_place_of_a_row_block_is_known_when_all_before_it_have_published(
+def test_the_offset_of_a_row_block_is_known_when_all_before_it_have_published(
     tmp_path: Path,
 ) -> None:
     output = begin(tmp_path / "x.json", ROWS)

@@ -48,7 +48,7 @@ def test_finished_work_is_finished(root: Path) -> None:
     assert (state.stale, state.error) == ("", "")
 
 
-def test_to_look_changes_nothing(root: Path) -> None:
+def test_to_find_the_state_changes_nothing(root: Path) -> None:
     before = stamps(root)
     state_of(root)
     state_of(root, Arguments(kernel="gemm", normalize=True, rule=Rule(0.5)))

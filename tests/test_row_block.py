@@ -117,7 +117,7 @@ def test_a_chunk_that_was_stored_and_is_gone_is_damaged(tmp_path: Path, decade: 
     assert found.pairs_computed == 256 * 44
 
 
-def test_a_fresh_row_block_is_computed_without_a_look(tmp_path: Path, decade: Films) -> None:
+def test_a_fresh_row_block_is_computed_without_being_read(tmp_path: Path, decade: Films) -> None:
     assert read(decade, 0, fresh=True) == triangle(0, 256)
 
 

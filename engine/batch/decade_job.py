@@ -1,4 +1,4 @@
-"""One decade of a run at work: what is there of it, what was heard of it, what became of it."""
+"""One decade of a run at work: what is there of it, what was reported of it, what became of it."""
 
 import math
 from dataclasses import dataclass
@@ -62,7 +62,7 @@ class DecadeJob:
         self.changed |= bool(result.pairs_computed)
         self.highest = float(np.fmax(self.highest, result.highest))
 
-    def count_unheard(self) -> None:
+    def count_unreported(self) -> None:
         """Add what a killed worker had finished, and could not tell."""
         known = self.summary.pairs_resumed + self.summary.pairs_computed
         self.summary.pairs_computed += max(0, self.state.pairs_stored - known)

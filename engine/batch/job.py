@@ -1,8 +1,8 @@
-"""A run at work: look, read, compute, export, round after round, until nothing is left.
+"""A run at work: what is there, read, compute, export, in rounds until nothing is left.
 
-Resuming, retrying and repairing are the same thing here. A round looks at what is there and does
+Resuming, retrying and repairing are the same thing here. A round finds out what is there and does
 what is missing; when something was lost on the way (a worker was killed, a stored vector is
-damaged), the next round looks again.
+damaged), the next round finds out again.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -126,7 +126,7 @@ class Job:
             return
         if state.record:
             self._introduce(decade, state.record)
-            decade.count_unheard()
+            decade.count_unreported()
 
     def _introduce(self, decade: DecadeJob, record: Record) -> None:
         summary = decade.summary

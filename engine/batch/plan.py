@@ -1,7 +1,7 @@
 """What is done and what is left: each decade's state, judged by what lies in the folders.
 
 Nothing is remembered between runs but the store and the outputs themselves, so this is all there
-is to resuming: look, and do what is missing.
+is to resuming: find out what is there, and do what is missing.
 """
 
 import os

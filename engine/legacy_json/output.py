@@ -197,11 +197,11 @@ class PartialOutput:
     def intact(self, index: int) -> bool:
         """Whether the text of a row-block is there, as it was written."""
         slots = self._slots()
-        length, noted, _ = slots[index]
+        length, known, _ = slots[index]
         before = [length for length, _, _ in slots[:index]]
-        if length <= 0 or noted <= 0 or not all(length > 0 for length in before):
+        if length <= 0 or known <= 0 or not all(length > 0 for length in before):
             return False
-        return checksum(self.text, sum(before) - len(before), length - 1) + 1 == noted
+        return checksum(self.text, sum(before) - len(before), length - 1) + 1 == known
 
     def finish(self) -> tuple[os.stat_result, int] | None:
         """Close the text, make sure that it is on the disk, and tell its size and time stamp.

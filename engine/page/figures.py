@@ -41,8 +41,8 @@ class Axes:
         """Per cent of the way from the left end to the right one."""
         low, high = self.edges[[0, -1]]
         with np.errstate(over="ignore", invalid="ignore"):
-            percent = 100 * (similarity - low) / (high - low)
-        return 100.0 if math.isnan(percent) else float(np.clip(percent, 0, 100))
+            per_cent = 100 * (similarity - low) / (high - low)
+        return 100.0 if math.isnan(per_cent) else float(np.clip(per_cent, 0, 100))
 
 
 def common_axes(sections: Sequence[Section]) -> Axes:

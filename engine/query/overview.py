@@ -254,10 +254,10 @@ def mean_by_pixel(films: Decade, order: NDArray[np.intp], together: int) -> NDAr
     sums, counts = np.zeros((2, pixels**2))
     for chunk, values in films.chunks(partial=True):
         rows, columns = pixel[chunk.start : chunk.stop], pixel[chunk.left : chunk.right]
-        places = rows[:, None] * pixels + columns
+        indices = rows[:, None] * pixels + columns
         known = _drawable(values)
-        np.add.at(sums, places[known], values[known])
-        np.add.at(counts, places[known], 1.0)
+        np.add.at(sums, indices[known], values[known])
+        np.add.at(counts, indices[known], 1.0)
     cells = (pixels, pixels)
     # Of a pair either film may stand first.
     sums, counts = (part.reshape(cells) + part.reshape(cells).T for part in (sums, counts))

@@ -255,7 +255,7 @@ class WholeDecade(StoredPairs):
         """
         pandas = _imported("pandas", "to_frame()")
         i, j, values = self.pairs(**rule)
-        films = [pandas.Categorical.from_codes(places, self._stored.ids) for places in (i, j)]
+        films = [pandas.Categorical.from_codes(codes, self._stored.ids) for codes in (i, j)]
         return pandas.DataFrame({"film": films[0], "other_film": films[1], "similarity": values})
 
     def to_networkx(self, **rule: Any) -> Any:

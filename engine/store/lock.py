@@ -203,8 +203,8 @@ def _introduce(file: FileIO) -> None:
 
 
 def _introduced_as(file: FileIO) -> str:
-    said = os.pread(file.fileno(), 300, 0).decode(errors="replace").strip()
-    return shown(said, 150) or "a run that did not say who it is"
+    content = os.pread(file.fileno(), 300, 0).decode(errors="replace").strip()
+    return shown(content, 150) or "a run that did not say who it is"
 
 
 def holder(held: Store | Path) -> str | None:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 _LINE_SECONDS = 10.0
 """Between two lines of progress where there are no bars."""
 _AT_SECONDS = 1.0
-"""For which a decade is named as being at work after it was last heard of."""
+"""For which a decade is named as being at work after it was last reported."""
 DRAW_SECONDS = 0.1
 """Between two drawings of the bars."""
 _TO_END_OF_LINE, _BELOW = "\x1b[K", "\x1b[J"
@@ -47,7 +47,7 @@ class TerminalProgress(Progress):
         self.verbose = verbose
         self._stages: dict[str, Stage] = {}
         self._at: tuple[str, int, int] | None = None
-        self._begun = self._said = self._heard = time.monotonic()
+        self._begun = self._line_at = self._named_at = time.monotonic()
         self._drawn = 0.0
         self._closed = True
         self._n_lines = 0
@@ -90,18 +90,18 @@ class TerminalProgress(Progress):
         stage.done = min(stage.total, stage.done + amount)
         self._show(at_once=stage.done == stage.total)
         no_bars = not (self.quiet or self._draws or self._widgets)
-        if no_bars and time.monotonic() - self._said > _LINE_SECONDS:
-            self._said = time.monotonic()
+        if no_bars and time.monotonic() - self._line_at > _LINE_SECONDS:
+            self._line_at = time.monotonic()
             if line := self.standing():
                 self._write(line)
 
     def decade(self, name: str, finished: int, total: int) -> None:
-        """Remember at which decade the work is; of several, one as long as it is heard of."""
+        """Remember at which decade the work is; of several, one as long as it is reported."""
         now = time.monotonic()
-        if self._at and self._at[0] != name and now - self._heard < _AT_SECONDS:
+        if self._at and self._at[0] != name and now - self._named_at < _AT_SECONDS:
             name = self._at[0]
         else:
-            self._heard = now
+            self._named_at = now
         self._at = name, finished, total
 
     def standing(self) -> str:

@@ -288,14 +288,14 @@ static int compute(const Kernel *kernel, const Py_buffer *rows, const Py_buffer 
 
 static PyObject *dots(PyObject *module, PyObject *arguments)
 {
-    PyObject *row_vectors, *column_vectors, *place;
+    PyObject *row_vectors, *column_vectors, *target;
     Py_buffer rows, columns, out;
     Py_ssize_t diagonal;
     long lanes;
     int fused;
     (void)module;
     if (!PyArg_ParseTuple(arguments, "lpOOnO", &lanes, &fused, &row_vectors, &column_vectors,
-                          &diagonal, &place))
+                          &diagonal, &target))
         return NULL;
     const Kernel *const kernel = kernel_with(lanes);
     if (!kernel)
@@ -304,7 +304,7 @@ static PyObject *dots(PyObject *module, PyObject *arguments)
         return NULL;
     if (!matrix(column_vectors, &columns, 0))
         goto release_rows;
-    if (!matrix(place, &out, PyBUF_WRITABLE))
+    if (!matrix(target, &out, PyBUF_WRITABLE))
         goto release_columns;
     if (rows.shape[1] != columns.shape[1] || out.shape[0] != rows.shape[0] ||
         out.shape[1] != columns.shape[0])

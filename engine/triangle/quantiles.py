@@ -81,7 +81,7 @@ def quantiles(read: Read, parts: Sequence[float]) -> list[float]:
     if n == 0:
         return [math.nan for _ in parts]
     positions = [(n - 1) * part for part in parts]
-    # The number after it counts even for a place that is a rank: beside infinity numpy has NaN.
+    # The number after it counts even for a position that is a rank: beside infinity numpy has NaN.
     between = {x: (math.floor(x), min(math.floor(x) + 1, n - 1)) for x in positions}
     ranks = {rank for two in between.values() for rank in two}
     found = _at_ranks(read, {rank: everything.narrowed(counts, rank) for rank in ranks})

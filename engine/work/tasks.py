@@ -78,7 +78,7 @@ class BlockTask:
     output: PartialOutput | None
     """Where its text belongs; None: compute only."""
     written: bool
-    """Its text is said to be in place already."""
+    """Its text is said to be written already."""
     selection: Selection
     """Which of its pairs are in its text."""
 
@@ -113,7 +113,7 @@ class Result:
     reread: bool = False
     """The error is in what was read into the store: reading the input again mends it."""
     again: bool = False
-    """The place of its text, or of those below, could not be known: it is to be done again."""
+    """The offset of its text, or of those below, could not be known: it is to be done again."""
 
 
 def performer() -> Callable[[Task], Result]:
