@@ -164,17 +164,19 @@ def test_numba_has_the_notebook_s_bytes_also_of_what_is_rare_in_a_benchmark(
     assert outputs(tmp_path) == wanted
 
 
-def test_a_block_that_fails_leaves_none_waiting_for_its_text(tmp_path: Path) -> None:
+@pytest.mark.parametrize("threads", [False, True])
+def test_a_block_that_fails_leaves_none_waiting_for_its_text(threads: bool, tmp_path: Path) -> None:
     put(tmp_path, "genres", "2000", films(1))
     program = (
         "import blocks\n"
         "class Decade:\n"
         "    def __init__(self, source): self.ids = [str(k) for k in range(300)]\n"
         "    def text(self, first): return b' ' * (1 // abs(first - 64))\n"
-        "blocks.write(Decade)\n"
+        f"blocks.write(Decade, threads={threads})\n"
     )
     command = [sys.executable, "-c", program, "failing", str(tmp_path)]
     done = subprocess.run(command, cwd=HERE, capture_output=True, text=True, timeout=PATIENCE)
+    assert done.returncode == 1
     assert "ZeroDivisionError" in done.stderr
 
 

@@ -77,12 +77,12 @@ def examiner() -> Callable[[VerifyTask], Verified]:
 
 def examine(task: VerifyTask, opened: Opened) -> Verified:
     """Read a row-block from the store and make its text; what is wrong is part of the result."""
-    location = f"{task.store}: {task.name}"
+    where = f"{task.store}: {task.name}"
     try:
         with one_blas_thread():
             films = opened.films(task.store, task.name, task.identity)
             found = cells(films.stored, task.row_block, fresh=False, compute=False)
-            problems = tuple(f"{location}: {what}" for what in found.lacking)
+            problems = tuple(f"{where}: {what}" for what in found.lacking)
             if problems:
                 return Verified(task, problems, lacks=bool(found.missing))
             if task.selection is None:
@@ -91,9 +91,9 @@ def examine(task: VerifyTask, opened: Opened) -> Verified:
             for piece in text.pieces():
                 found_checksum = google_crc32c.extend(found_checksum, piece)
     except (DamagedError, EngineError) as error:
-        return Verified(task, (f"{location}: {error}",))
+        return Verified(task, (f"{where}: {error}",))
     except OSError as error:
-        return Verified(task, (reason(error, location),))
+        return Verified(task, (reason(error, where),))
     return Verified(task, length=text.length, checksum=found_checksum)
 
 
@@ -213,11 +213,11 @@ def _read(store: Store, name: DecadeName) -> Record | str | None:
 def _begun(source: Source, name: DecadeName) -> _Decade:
     """Judge what does not take a look at every chunk."""
     folder, store = source.folder, source.store
-    location = f"{store.location}: {name}"
+    where = f"{store.location}: {name}"
     record = _read(store, name)
     decade = _Decade(name, record)
     if not isinstance(record, Record):
-        decade.problems.append(f"{location}: {record or 'is not in the store'}")
+        decade.problems.append(f"{where}: {record or 'is not in the store'}")
         decade.lacks = record is None
         return decade
     try:
@@ -227,14 +227,14 @@ def _begun(source: Source, name: DecadeName) -> _Decade:
     except InputError as error:
         decade.problems.append(str(error))
     decade.problems += [
-        f"{location}: the metadata of {part} are damaged" for part in store.damaged_metadata(record)
+        f"{where}: the metadata of {part} are damaged" for part in store.damaged_metadata(record)
     ]
     try:
         stored = store.open(name, record)
         _ = stored.ids
         stored.check_vectors()
     except DamagedError as error:
-        decade.problems.append(f"{location}: {error}")
+        decade.problems.append(f"{where}: {error}")
         return decade
     rule = record.export.rule if record.export else EVERY_PAIR
     stored_as = (store.location, name, record.identity)
