@@ -1,5 +1,6 @@
 """What the tests share: small blocks, many workers, and a record of what the disk was asked."""
 
+import atexit
 import os
 import shutil
 import signal
@@ -37,13 +38,22 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 MEMORY = "/dev/shm"
 ROOM = 1 << 30
 """Bytes; the tests take a quarter of it at most."""
+_made = ""
+"""The folder there in which this process, and those that it starts, have all their files."""
 if (
     "TMPDIR" not in os.environ
     and os.access(MEMORY, os.W_OK)
     and shutil.disk_usage(MEMORY).free >= ROOM
 ):
-    os.environ["TMPDIR"] = MEMORY
+    os.environ["TMPDIR"] = _made = tempfile.mkdtemp(prefix="tests-", dir=MEMORY)
     tempfile.tempdir = None
+
+
+def pytest_sessionfinish(exitstatus: int) -> None:
+    """Give the memory back, unless somebody may want to see what a test that failed has left."""
+    if _made and exitstatus != pytest.ExitCode.TESTS_FAILED:
+        atexit.register(shutil.rmtree, _made, ignore_errors=True)
+
 
 # Time limits of single examples would make the tests depend on what else the machine does.
 # 40 examples find what 100 find: each of them has a thing of every kind in it.
