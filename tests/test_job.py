@@ -2,6 +2,7 @@
 
 import gc
 from collections import Counter
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from reference import chunks, expected, films, output_path, outputs, put, stamps
 
 import engine
 from engine.data_folder import DecadeName
-from engine.work.pool import Workers
+from engine.work.pool import WorkerDiedError, Workers
 from engine.work.row_block import Films
 from engine.work.tasks import BlockTask, ReadTask, Result, perform
 
@@ -221,7 +222,7 @@ def test_tasks_that_miss_the_same_vectors_at_once_have_them_read_again_once(
 
     def at_once(
         self: Workers, make: Any, groups: Any, n: int, wanted: Any = lambda _: True
-    ) -> list[Result]:
+    ) -> Generator[Result, None, None]:
         found = []
         for task in (task for group in groups for task in group if wanted(task)):
             read[task.name] += isinstance(task, ReadTask)
@@ -232,19 +233,65 @@ def test_tasks_that_miss_the_same_vectors_at_once_have_them_read_again_once(
                 path.write_bytes(b"")
             found.append(perform(task))
             assert found[-1].reread
-        return found
+        yield from found
 
-    monkeypatch.setattr(Workers, "perform_all", at_once)
-    listener = Listener()
-    summary = engine.run(root, decades="2010", progress=listener)
-    assert summary.ok
+    with monkeypatch.context() as patch:
+        patch.setattr(Workers, "perform_all", at_once)
+        listener = Listener()
+        assert engine.run(root, decades="2010", export=False, progress=listener).ok
     assert read.total() == 3
     again = "genres 2010s: the vectors are damaged: its input is read again"
     assert listener.messages == [f"{root / 'similarities.zarr'}: {again}"] * 2
+    summary = engine.run(root, decades="2010")
+    assert (summary.ok, summary.decades[0].pairs_computed) == (True, 0)
     assert (
         output_path(root, "genres", "2010").read_bytes()
         == expected(root)["genres/similarities_2010s.json"]
     )
+
+
+def test_nobody_waits_for_the_length_of_a_row_block_that_failed(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker may wait for it and never answer: the run ends it, and begins another round."""
+    engine.run(root, workers=1, export=False)
+    chunk = root / "similarities.zarr" / "genres" / "2010" / "similarities" / "c" / "0" / "0"
+    chunk.write_bytes(chunk.read_bytes()[:-1] + b"?")
+    original = Workers.perform_all
+
+    def wait(self: Workers, *arguments: Any) -> Generator[Result, None, None]:
+        for result in original(self, *arguments):
+            yield result
+            assert not result.error
+
+    monkeypatch.setattr(Workers, "perform_all", wait)
+    summary = engine.run(root, workers=1, compute=False)
+    by_name = {decade.name.decade: decade for decade in summary.decades}
+    assert "row 0, column 0" in str(by_name.pop("2010").error)
+    assert {name: decade.error for name, decade in by_name.items()} == dict.fromkeys(by_name)
+    texts = expected(root)
+    del texts["genres/similarities_2010s.json"]
+    assert {name: text for name, text in outputs(root).items() if "2010" not in name} == texts
+
+
+def test_what_workers_wrote_and_could_not_tell_is_counted(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = Workers.perform_all
+    lost: list[Result] = []
+
+    def forgetful(self: Workers, *arguments: Any) -> Generator[Result, None, None]:
+        for result in original(self, *arguments):
+            if result.pairs_exported and not lost:
+                lost.append(result)
+                raise WorkerDiedError(-9)
+            yield result
+
+    monkeypatch.setattr(Workers, "perform_all", forgetful)
+    summary = engine.run(root, workers=1)
+    assert lost
+    for decade in summary.decades:
+        assert (decade.pairs_computed, decade.pairs_exported) == (decade.n_pairs, decade.n_pairs)
 
 
 def test_a_damaged_chunk_is_computed_again_and_said_in_one_line(root: Path) -> None:

@@ -189,19 +189,18 @@ def test_numbers_are_stored_before_their_length_is_told_and_their_text_is_writte
     assert done == [("publish", True), ("offset", True), ("write", True)]
 
 
-def test_a_row_block_that_could_not_be_stored_has_no_text_and_nobody_waits_for_it(
+def test_a_row_block_that_could_not_be_stored_has_no_text_and_no_length(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(self: StoredDecade, *arguments: Any) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "c/0/0")
 
-    first, second = block_tasks(tmp_path, 300)
+    first, _ = block_tasks(tmp_path, 300)
     assert first.output
-    with monkeypatch.context() as patch:
-        patch.setattr(StoredDecade, "write", full)
-        assert "No space left" in str(perform(first).error)
-    assert perform(second).again
-    assert first.output.written() == [False, False]
+    empty = first.output.lengths.read_bytes()
+    monkeypatch.setattr(StoredDecade, "write", full)
+    assert "No space left" in str(perform(first).error)
+    assert first.output.lengths.read_bytes() == empty
     assert first.output.text.read_bytes() == b""
 
 
@@ -214,31 +213,21 @@ def test_numbers_computed_again_may_be_longer_than_when_others_found_their_offse
     first, second = block_tasks(tmp_path, 300)
     assert first.output
     perform(first)
-    length = first.output.offset(1)
-    assert length is not None
-    first.output.publish(0, length + off, first.row_block_pairs)
+    first.output.publish(0, first.output.offset(1) + off)
     assert perform(second).error is None
-    assert first.output.written() == [False, True]  # where it does not belong
-    assert perform(first).again
+    assert first.output.written() == [0, second.row_block_pairs]
+    assert perform(first).error is None
+    assert first.output.written() == [first.row_block_pairs, 0]  # where it does not belong
+    assert first.output.finish() is None
     # The next round.
     for task, written in zip((first, second), first.output.prepare(), strict=True):
-        again = perform(dataclasses.replace(task, fresh=False, written=written))
-        assert (again.error, again.again, again.pairs_computed) == (None, False, 0)
+        again = perform(dataclasses.replace(task, fresh=False, written=bool(written)))
+        assert (again.error, again.pairs_computed) == (None, 0)
     assert first.output.finish()
     first.output.appear()
     assert (tmp_path / "x.json").read_bytes() == notebook(
         tmp_path / "embeddings" / "genres" / "plots_1990s.json"
     )
-
-
-def test_rows_wait_for_their_offset_without_end_only_until_it_cannot_come(tmp_path: Path) -> None:
-    first, second = block_tasks(tmp_path, 300)
-    assert first.output
-    first.output.abandon(0)
-    result = perform(second)
-    assert result.again
-    assert result.error is None
-    assert result.pairs_computed == 44 * 43 // 2  # what was computed is kept
 
 
 def test_to_export_what_is_not_stored_is_an_error_that_says_which_chunk(tmp_path: Path) -> None:

@@ -33,6 +33,8 @@ class DecadeJob:
     """The pairs to be exported, where that is known after a look at them all."""
     changed: bool = False
     """The output, as far as it was written, was selected among other similarities."""
+    written_before: int | None = None
+    """Pairs that earlier runs had written to the unfinished output."""
     highest: float = math.nan
     """Highest similarity in the row-blocks of which no pair is exported."""
 
@@ -63,9 +65,16 @@ class DecadeJob:
         self.highest = float(np.fmax(self.highest, result.highest))
 
     def count_unreported(self) -> None:
-        """Add what a killed worker had finished, and could not tell."""
+        """Add what workers that were ended had computed, and could not tell."""
         known = self.summary.pairs_resumed + self.summary.pairs_computed
         self.summary.pairs_computed += max(0, self.state.pairs_stored - known)
+
+    def count_written(self, n_pairs: int) -> None:
+        """Add what workers that were ended had written, of all that is written now."""
+        if self.written_before is None:
+            self.written_before = n_pairs
+        exported = n_pairs - self.written_before
+        self.summary.pairs_exported = max(self.summary.pairs_exported, exported)
 
     def wait(self) -> bool:
         """Have the input read again in the next round; False when that was done too often."""

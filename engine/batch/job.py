@@ -6,6 +6,7 @@ damaged), the next round finds out again.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import chain
 
@@ -203,8 +204,14 @@ class Job:
         """Perform the tasks of some decades here, but for those that have failed by then."""
         records = {decade.name: decade.state.record for decade in self._active()}
         n = worth(self.n_workers, total_seconds(chain.from_iterable(decades), records))
-        for result in self.workers.perform_all(performer, decades, n, self._wanted):
-            self._account(result)
+        results = self.workers.perform_all(performer, decades, n, self._wanted)
+        with closing(results):
+            for result in results:
+                self._account(result)
+                if result.error and isinstance(result.task, BlockTask) and result.task.output:
+                    # Others may wait for the length of its text: leaving ends them.
+                    self._again = True
+                    return
 
     def _wanted(self, task: SelectTask | BlockTask) -> bool:
         return self._decades[task.name].active
@@ -248,12 +255,14 @@ class Job:
                 partial.discard()
             selection = rule.absolute or decade.selection
             assert selection is not None  # Else selecting has failed, and the decade with it.
+            written = partial.prepare()
+            decade.count_written(sum(written))
             return block_tasks(
                 state,
                 self.store,
                 compute=self.asked.compute,
                 output=partial,
-                written=partial.prepare(),
+                written=written,
                 selection=selection,
             )
         if self.asked.export:
@@ -277,8 +286,6 @@ class Job:
             self._computed = False
         elif result.error:
             self._fail(decade, result.error, result.details)
-        elif result.again:
-            self._again = True
         elif isinstance(task, SelectTask):
             self.progress.advance("selecting", task.n_pairs)
             decade.selection = result.selection

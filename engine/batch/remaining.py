@@ -36,7 +36,7 @@ def block_tasks(
     *,
     compute: bool,
     output: PartialOutput | None = None,
-    written: Sequence[bool] = (),
+    written: Sequence[int] = (),
     selection: Selection | None = None,
 ) -> list[BlockTask]:
     """List the row-blocks of a decade that are to be computed, or written to its output.
@@ -52,7 +52,7 @@ def block_tasks(
     output
         The unfinished output, prepared; None: nothing is written.
     written
-        Of each row-block whether its text is in the output.
+        Of each row-block how many pairs are said to be in the output.
     selection
         Which pairs are written; every one by default.
     """
@@ -68,7 +68,7 @@ def block_tasks(
             fresh=block.index in missing and state.fresh(block.index),
             compute=compute,
             output=output,
-            written=bool(output) and written[block.index] and block.index not in missing,
+            written=bool(output and written[block.index]) and block.index not in missing,
             selection=selection or Every(),
         )
         for block in state.row_blocks()

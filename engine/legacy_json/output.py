@@ -3,12 +3,14 @@
 Workers write the text of their row-blocks straight to its offset. The offset of a row-block is
 known as soon as all row-blocks before it have *published* the length of theirs, which each does
 when its numbers are stored and formatted, before its text is put together. Row-blocks are begun in
-order, so whoever waits for the length of one waits for a worker that is at it.
+order, so whoever waits for the length of one waits for a worker that is at it; where that worker
+fails, the run ends those that may wait.
 
 Beside ``.{name}.{identity}.partial``, the text, lies ``.{name}.{identity}.lengths``: what the text
-is made from, and for each row-block the length of its text and, once it is written, its CRC-32C.
-Both are hidden and belong together; the final name appears by rename when every row-block is
-written. A killed export goes on from there: what matches its checksum is not written again.
+is made from, and for each row-block the length of its text and, once it is written, its offset and
+its CRC-32C. Both are hidden and belong together; the final name appears by rename when every
+row-block is written where those before it make it belong. A killed export goes on from there: what
+lies where it belongs and matches its checksum is not written again.
 """
 
 import errno
@@ -16,11 +18,12 @@ import glob
 import os
 import struct
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import accumulate, takewhile
 from pathlib import Path
-from typing import cast
+from typing import NamedTuple
 
 import google_crc32c
 
@@ -28,14 +31,22 @@ from engine.legacy_json.pairs import Piece
 from engine.store.local import sync_folder
 
 _HEADER = 64
-_SLOT = struct.Struct("<qqq")  # length + 1, checksum + 1, pairs of the text; 0: not known yet
+_SLOT = struct.Struct("<qqqq")
 _SLOT_SIZE = _SLOT.size + 4  # and a checksum of its own: all later offsets follow from a length
-_UNKNOWN = (0, 0, 0)
-_ABANDONED = -1
 _PIECE = 2**22
 _POLL = 0.002
-_PATIENCE = 60.0
-"""Seconds to wait for a row-block that could not even be abandoned, say on a broken disk."""
+
+
+class _Slot(NamedTuple):
+    """What is known of the text of a row-block; zeros where nothing is."""
+
+    length: int = 0
+    """Bytes, plus 1."""
+    offset: int = 0
+    """Where it is written, plus 1."""
+    checksum: int = 0
+    """CRC-32C of what was written."""
+    n_pairs: int = 0
 
 
 @dataclass(frozen=True)
@@ -71,12 +82,12 @@ class PartialOutput:
         # more, may still write to the text that was made from something else.
         return self.final.with_name(f".{self.final.name}.{self.identity[:16]}.{what}")
 
-    def prepare(self) -> list[bool]:
+    def prepare(self) -> list[int]:
         """Go on with what an earlier run left, if it was made from the same; else begin.
 
         Returns
         -------
-        list[bool]
+        list[int]
             As from `written`.
         """
         slots = self._left()
@@ -85,23 +96,22 @@ class PartialOutput:
             self.final.parent.mkdir(parents=True, exist_ok=True)
             self.text.touch()
             self.lengths.write_bytes(self.identity.encode() + bytes(self.n_row_blocks * _SLOT_SIZE))
-            return [False] * self.n_row_blocks
-        for index, (length, _, _) in enumerate(slots):
-            if length == _ABANDONED:
-                self._write_slot(index, *_UNKNOWN)
         return self.written()
 
-    def written(self) -> list[bool]:
-        """For each row-block whether its text is said to be written (`intact` tells if it is so).
+    def written(self) -> list[int]:
+        """For each row-block the pairs that are said to be written (`intact` tells if it is so).
 
-        One without text never is: why none of its pairs was kept is known when it is done again.
+        One without text has none: why none of its pairs was kept is known when it is done again.
         """
         slots = self._left()
         if slots is None:
-            return [False] * self.n_row_blocks
-        return [length > 1 and checksum > 0 for length, checksum, _ in slots]
+            return [0] * self.n_row_blocks
+        return [
+            slot.n_pairs if there else 0
+            for slot, there in zip(slots, _in_place(slots), strict=True)
+        ]
 
-    def _left(self) -> list[tuple[int, int, int]] | None:
+    def _left(self) -> list[_Slot] | None:
         """What an earlier run left, if it was made from the same."""
         try:
             # What is no file may be a pipe, which would wait for its writer.
@@ -131,7 +141,7 @@ class PartialOutput:
                 if path not in mine:
                     path.unlink(missing_ok=True)
 
-    def _slots(self) -> list[tuple[int, int, int]]:
+    def _slots(self) -> list[_Slot]:
         slots = self._left()
         if slots is None:
             raise FileNotFoundError(
@@ -139,48 +149,24 @@ class PartialOutput:
             )
         return slots
 
-    def _write_slot(self, index: int, length: int, checksum: int, pairs: int) -> None:
-        slot = _SLOT.pack(length, checksum, pairs)
+    def _write_slot(self, index: int, known: _Slot) -> None:
+        slot = _SLOT.pack(*known)
         slot += google_crc32c.value(slot).to_bytes(4, "little")
         with open(self.lengths, "r+b", buffering=0) as file, _naming(self.lengths):
             _write(file.fileno(), slot, _HEADER + index * _SLOT_SIZE)
 
-    def publish(self, index: int, length: int, pairs: int) -> bool:
-        """Say how long the text of a row-block is, in bytes, and how many pairs are in it.
+    def publish(self, index: int, length: int) -> None:
+        """Say how long the text of a row-block is, in bytes."""
+        self._write_slot(index, _Slot(length + 1))
 
-        Returns
-        -------
-        bool
-            False when it was said to be of another length: row-blocks below may be where that led
-            them, or just be put there, and only when all have ended can that be mended.
-        """
-        known = self._slots()[index][0]
-        self._write_slot(index, length + 1, 0, pairs)
-        return known <= 0 or known == length + 1
-
-    def abandon(self, index: int) -> None:
-        """Say that a row-block will not come, so that nobody waits for it."""
-        self._write_slot(index, _ABANDONED, 0, 0)
-
-    def offset(self, index: int) -> int | None:
-        """Find the offset of a row-block's text among all texts; wait for it if need be.
-
-        Returns
-        -------
-        int or None
-            Bytes of text before; None when a row-block before will not come.
-        """
-        end = time.monotonic() + _PATIENCE
-        while True:
-            before = [length for length, _, _ in self._slots()[:index]]
-            if all(length > 0 for length in before):
-                return sum(before) - len(before)
-            if _ABANDONED in before or time.monotonic() > end:
-                return None
+    def offset(self, index: int) -> int:
+        """Find the offset of a row-block's text, in bytes; wait for those before it if need be."""
+        while len(known := _offsets(self._slots()[:index])) <= index:
             time.sleep(_POLL)
+        return known[index]
 
-    def write(self, index: int, offset: int, pieces: Iterable[Piece], pairs: int) -> None:
-        """Write the text of a row-block, piece by piece, at its offset, then its checksum."""
+    def write(self, index: int, offset: int, pieces: Iterable[Piece], n_pairs: int) -> None:
+        """Write the text of a row-block, piece by piece, at its offset, then that it is there."""
         found = length = 0
         with open(self.text, "r+b", buffering=0) as file, _naming(self.final):
             for piece in pieces:
@@ -192,16 +178,15 @@ class PartialOutput:
                     _write(file.fileno(), piece, offset + length - 1)
                 found = google_crc32c.extend(found, piece)
                 length += len(piece)
-        self._write_slot(index, length + 1, found + 1, pairs)
+        self._write_slot(index, _Slot(length + 1, offset + 1, found, n_pairs))
 
     def intact(self, index: int) -> bool:
-        """Whether the text of a row-block is there, as it was written."""
+        """Whether the text of a row-block is where it belongs, as it was written."""
         slots = self._slots()
-        length, known, _ = slots[index]
-        before = [length for length, _, _ in slots[:index]]
-        if length <= 0 or known <= 0 or not all(length > 0 for length in before):
+        slot = slots[index]
+        if not _in_place(slots)[index]:
             return False
-        return checksum(self.text, sum(before) - len(before), length - 1) + 1 == known
+        return checksum(self.text, slot.offset - 1, slot.length - 1) == slot.checksum
 
     def finish(self) -> tuple[os.stat_result, int] | None:
         """Close the text, make sure that it is on the disk, and tell its size and time stamp.
@@ -210,18 +195,18 @@ class PartialOutput:
         -------
         tuple[os.stat_result, int] or None
             Of the file that `appear` will put at its final name, and the number of pairs in it;
-            None when a row-block is not written.
+            None when a row-block is not written where it belongs.
         """
         slots = self._slots()
-        if any(length <= 0 or checksum <= 0 for length, checksum, _ in slots):
+        if not all(_in_place(slots)):
             return None
-        total = max(2, sum(length - 1 for length, _, _ in slots))
+        total = max(2, _offsets(slots)[-1])
         with open(self.text, "r+b", buffering=0) as file, _naming(self.final):
             _write(file.fileno(), b"{", 0)
             _write(file.fileno(), b"}", total - 1)
             file.truncate(total)
             os.fsync(file.fileno())
-            return os.fstat(file.fileno()), sum(pairs for _, _, pairs in slots)
+            return os.fstat(file.fileno()), sum(slot.n_pairs for slot in slots)
 
     def appear(self) -> None:
         """Give the finished text its final name."""
@@ -230,10 +215,26 @@ class PartialOutput:
         self.lengths.unlink(missing_ok=True)
 
 
-def _unpacked(slot: bytes) -> tuple[int, int, int]:
+def _unpacked(slot: bytes) -> _Slot:
     if google_crc32c.value(slot[: _SLOT.size]) != int.from_bytes(slot[_SLOT.size :], "little"):
-        return _UNKNOWN
-    return cast("tuple[int, int, int]", _SLOT.unpack_from(slot))
+        return _Slot()
+    return _Slot(*_SLOT.unpack_from(slot))
+
+
+def _offsets(slots: Iterable[_Slot]) -> list[int]:
+    """Return the offset of each text and the end of the last, up to one of unknown length."""
+    known = takewhile(bool, (slot.length for slot in slots))
+    return [*accumulate((length - 1 for length in known), initial=0)]
+
+
+def _in_place(slots: Sequence[_Slot]) -> list[bool]:
+    """Return for each row-block whether its text is written where those before it make it belong.
+
+    A length can change: a chunk that is damaged after its text was written, and computed again on
+    another kind of CPU, may have longer numbers. The texts below it are then not where they belong.
+    """
+    offsets = _offsets(slots)
+    return [k < len(offsets) and slot.offset == offsets[k] + 1 for k, slot in enumerate(slots)]
 
 
 @contextmanager

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import suppress
 from itertools import chain
 from pathlib import Path
@@ -192,7 +192,7 @@ class Workers:
         groups: Iterable[Iterable[_Task]],
         n: int,
         wanted: Callable[[_Task], bool] = lambda _: True,
-    ) -> Iterator[_Result]:
+    ) -> Generator[_Result, None, None]:
         """Perform tasks, those of a group begun in their order; yield each result as it comes.
 
         Parameters

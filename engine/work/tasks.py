@@ -10,7 +10,6 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -112,8 +111,6 @@ class Result:
     """Chunks that did not match their checksum and were computed again."""
     reread: bool = False
     """The error is in what was read into the store: reading the input again mends it."""
-    again: bool = False
-    """The offset of its text, or of those below, could not be known: it is to be done again."""
 
 
 def performer() -> Callable[[Task], Result]:
@@ -142,10 +139,6 @@ def perform(task: Task, opened: Opened | None = None) -> Result:
         result = _failed(task, f"{reason(error, task.store)} ({task.name})")
     except MemoryError:
         result = _failed(task, f"{task.name}: not enough memory; use fewer --workers")
-    if result.error and isinstance(task, BlockTask) and task.output:
-        # The disk that failed the task may fail this, too; those who wait lose patience.
-        with suppress(OSError):
-            task.output.abandon(task.row_block)
     return replace(result, seconds=time.perf_counter() - begin)
 
 
@@ -251,10 +244,6 @@ def _finish_row_block(task: BlockTask, opened: Opened) -> Result:
     text = block_text(films, found, task.selection)
     if not text.n_pairs:
         result = replace(result, highest=float(np.fmax.reduce(found.values, axis=None)))
-    if not output.publish(task.row_block, text.length, text.n_pairs):
-        return replace(result, again=True)
-    offset = output.offset(task.row_block)
-    if offset is None:
-        return replace(result, again=True)
-    output.write(task.row_block, offset, text.pieces(), text.n_pairs)
+    output.publish(task.row_block, text.length)
+    output.write(task.row_block, output.offset(task.row_block), text.pieces(), text.n_pairs)
     return replace(result, pairs_exported=text.n_pairs)
