@@ -1,16 +1,13 @@
 """One command measured: wall time, CPU time and peak memory of its whole tree of processes.
 
-CPU time is that of the process, its threads, and every descendant, whether its parent has waited
-for it or left it to end by itself. Memory is that of the tree, on Linux the PSS: what processes
-share counts once.
+CPU time is that of the process and of every descendant whose parent has waited for it. Memory is
+that of the tree, on Linux the PSS: what processes share counts once.
 """
 
-import ctypes
 import math
 import os
 import resource
 import signal
-import sys
 import tempfile
 import threading
 import time
@@ -24,7 +21,6 @@ _INTERVAL = 0.1
 """Seconds from one look at the memory to the next, at least."""
 _LEISURE = 30
 """The pause after a look, in times of what it took: 14 ms a GB, lost to what leaves no CPU idle."""
-_PR_SET_CHILD_SUBREAPER = 36
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS")
 """Limits that are not passed on: whatever is measured may use all CPUs."""
 
@@ -35,7 +31,7 @@ class Measurement(NamedTuple):
     wall: float
     """Seconds, to the end of the process itself."""
     cpu: float
-    """Seconds, user and system, to the end of all that it left behind."""
+    """Seconds, user and system."""
     peak: float
     """Bytes; NaN where psutil is not installed."""
 
@@ -48,7 +44,6 @@ def measure(command: Sequence[str]) -> Measurement:
     """Run a command in a session of its own; `FailedError`: its exit status is not 0."""
     env = {name: value for name, value in os.environ.items() if name not in THREADS}
     with tempfile.TemporaryFile() as stderr, _watched() as sizes:
-        _adopt_orphans(True)
         cpu, begin = _cpu_of_children(), time.perf_counter()
         process = Popen(
             command, stdin=DEVNULL, stdout=DEVNULL, stderr=stderr, env=env, start_new_session=True
@@ -56,16 +51,11 @@ def measure(command: Sequence[str]) -> Measurement:
         try:
             process.wait()
             wall = time.perf_counter() - begin
-            with suppress(ChildProcessError):  # Nothing that it left behind is there any more.
-                while True:
-                    os.waitpid(-process.pid, 0)
         except BaseException:
             with suppress(ProcessLookupError):  # All have ended.
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
             raise
-        finally:
-            _adopt_orphans(False)
         stderr.seek(0)
         complaint = stderr.read().decode(errors="replace").strip()[-2000:]
     if process.returncode:
@@ -75,12 +65,6 @@ def measure(command: Sequence[str]) -> Measurement:
             how += ", probably for memory" if process.returncode == -signal.SIGKILL else ""
         raise FailedError(f"{how}: {complaint}" if complaint else how)
     return Measurement(wall, _cpu_of_children() - cpu, max(sizes, default=math.nan))
-
-
-def _adopt_orphans(yes: bool) -> None:
-    """Become the parent of every descendant that loses its own, on Linux: see prctl(2)."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, int(yes))
 
 
 def _cpu_of_children() -> float:
