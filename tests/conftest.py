@@ -92,16 +92,19 @@ class Disk:
 _listeners: list[Disk] = []
 
 
-def _hook(event: str, arguments: tuple[Any, ...]) -> None:
-    for disk in _listeners:
-        disk.hear(event, arguments)
+@pytest.fixture(scope="session")
+def overheard() -> None:
+    """Have the listeners hear what this process does; that takes time, and it cannot be undone."""
 
+    def hook(event: str, arguments: tuple[Any, ...]) -> None:
+        for disk in _listeners:
+            disk.hear(event, arguments)
 
-sys.addaudithook(_hook)
+    sys.addaudithook(hook)
 
 
 @pytest.fixture
-def disk() -> Iterator[Disk]:
+def disk(overheard: None) -> Iterator[Disk]:
     """Python's own record of the files that this process opens and renames."""
     disk = Disk()
     _listeners.append(disk)

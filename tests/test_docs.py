@@ -12,6 +12,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -411,8 +412,13 @@ def literals(tree: ast.AST) -> Iterator[str]:
             yield node.value.decode("latin-1")
 
 
-def spoken(path: Path) -> Iterator[str]:
+@cache
+def spoken(path: Path) -> tuple[str, ...]:
     """The texts of a file that a person may come to see as an error or a message."""
+    return tuple(_spoken(path))
+
+
+def _spoken(path: Path) -> Iterator[str]:
     tree = ast.parse(path.read_text())
     # Of the engine nearly all texts are messages.
     if path.is_relative_to(ROOT / "engine") and path.name not in OF_PICTURES:

@@ -1,6 +1,7 @@
 """What is done and what is left, judged by nothing but what lies in the folders."""
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -17,13 +18,20 @@ NAME = DecadeName("genres", "1990")
 N_PAIRS = 300 * 299 // 2
 
 
-@pytest.fixture
-def root(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished decade of three chunks, and another."""
-    put(tmp_path, "genres", "1990", films(300))
-    put(tmp_path, "genres", "2000", films(5))
-    engine.run(tmp_path, workers=1)
-    return tmp_path
+    folder = tmp_path_factory.mktemp("finished")
+    put(folder, "genres", "1990", films(300))
+    put(folder, "genres", "2000", films(5))
+    engine.run(folder, workers=1)
+    return folder
+
+
+@pytest.fixture
+def root(finished: Path, tmp_path: Path) -> Path:
+    """A copy of them."""
+    return shutil.copytree(finished, tmp_path, dirs_exist_ok=True)
 
 
 def state_of(
