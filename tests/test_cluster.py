@@ -370,7 +370,7 @@ def test_a_cluster_without_any_worker_is_not_waited_for_without_end(
     slow: Cluster, data: Path
 ) -> None:
     revive(slow)
-    impatient = "import engine.work.dask.cluster; engine.work.dask.cluster.ALONE_SECONDS = 2"
+    impatient = "import engine.work.dask.cluster; engine.work.dask.cluster.ALONE_SECONDS = 0.5"
     running = run(data, "--dask", slow.address, prepare=impatient)
     within(lambda: len(chunks(data / "similarities.zarr")) >= 1)
     slow.kill("worker1")
