@@ -6,6 +6,7 @@ import io
 import json
 import math
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -318,6 +319,27 @@ def test_interrupted_it_ends_its_processes_and_cleans_up(
         within(partial(has_ended, process))
 
 
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+def test_stopped_while_it_starts_a_process_it_ends_that_one_too(
+    monkeypatch: pytest.MonkeyPatch, stop: int
+) -> None:
+    started: list[subprocess.Popen[bytes]] = []
+
+    def start(*arguments: Any, **options: Any) -> subprocess.Popen[bytes]:
+        started.append(subprocess.Popen(*arguments, **options))
+        signal.raise_signal(stop)
+        return started[-1]
+
+    monkeypatch.setattr("measuring.Popen", start)
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    try:
+        with pytest.raises((KeyboardInterrupt, SystemExit)):
+            measure(["sleep", "1000"])
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert started[0].returncode == -signal.SIGKILL
+
+
 @pytest.mark.parametrize(
     "wrong",
     [["--only", "nothing"], ["--workers", "0"], ["--before", "/"]],
@@ -493,7 +515,7 @@ def test_without_psutil_all_but_the_memory_is_measured(monkeypatch: pytest.Monke
     ("program", "complaint"),
     [
         ("raise SystemExit('no luck')", "ended with exit status 1: no luck"),
-        ("import os; os.kill(os.getpid(), 9)", "was killed by signal 9, probably for memory"),
+        ("import os; os.kill(os.getpid(), 9)", "ended by signal 9"),
     ],
     ids=["exit", "signal"],
 )
@@ -503,17 +525,20 @@ def test_a_command_that_fails_says_how(program: str, complaint: str) -> None:
 
 
 @pytest.mark.filterwarnings("error::pytest.PytestUnhandledThreadExceptionWarning")
-def test_a_process_may_end_while_it_is_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_process_may_end_while_it_is_looked_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     psutil = pytest.importorskip("psutil")
-    asked: list[int] = []
+    looked = tmp_path / "looked"
 
     def gone(process: Any) -> None:
-        asked.append(process.pid)
+        looked.touch()
         raise psutil.NoSuchProcess(process.pid)
 
     monkeypatch.setattr(psutil.Process, "memory_full_info", gone)
-    assert measure(["sleep", "0.1"]).peak == 0  # An error in a thread would be one here.
-    assert asked
+    waiting = 'until [ -e "$0" ]; do sleep 0.01; done'
+    # An error in a thread would be one here.
+    assert measure(["sh", "-c", waiting, str(looked)]).peak == 0
 
 
 def test_tables_stand_straight() -> None:

@@ -41,30 +41,44 @@ class FailedError(Exception):
 
 
 def measure(command: Sequence[str]) -> Measurement:
-    """Run a command in a session of its own; `FailedError`: its exit status is not 0."""
+    """Run a command in a process group of its own; `FailedError`: its exit status is not 0."""
     env = {name: value for name, value in os.environ.items() if name not in THREADS}
     with tempfile.TemporaryFile() as stderr, _watched() as sizes:
-        cpu, begin = _cpu_of_children(), time.perf_counter()
-        process = Popen(
-            command, stdin=DEVNULL, stdout=DEVNULL, stderr=stderr, env=env, start_new_session=True
-        )
+        cpu, begin, process = _cpu_of_children(), time.perf_counter(), None
         try:
+            with _stops_held_back():
+                process = Popen(
+                    command, env=env, stdin=DEVNULL, stdout=DEVNULL, stderr=stderr, process_group=0
+                )
             process.wait()
             wall = time.perf_counter() - begin
         except BaseException:
-            with suppress(ProcessLookupError):  # All have ended.
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+            if process:
+                with suppress(ProcessLookupError):  # All have ended.
+                    os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
             raise
         stderr.seek(0)
         complaint = stderr.read().decode(errors="replace").strip()[-2000:]
-    if process.returncode:
-        how = f"ended with exit status {process.returncode}"
-        if process.returncode < 0:
-            how = f"was killed by signal {-process.returncode}"
-            how += ", probably for memory" if process.returncode == -signal.SIGKILL else ""
+    if status := process.returncode:
+        how = f"ended by signal {-status}" if status < 0 else f"ended with exit status {status}"
         raise FailedError(f"{how}: {complaint}" if complaint else how)
     return Measurement(wall, _cpu_of_children() - cpu, max(sizes, default=math.nan))
+
+
+@contextmanager
+def _stops_held_back() -> Iterator[None]:
+    """Have Ctrl-C and SIGTERM wait until it is known which process has been started."""
+    came: list[int] = []
+    stops = (signal.SIGINT, signal.SIGTERM)
+    handlers = [signal.signal(stop, lambda number, _: came.append(number)) for stop in stops]
+    try:
+        yield
+    finally:
+        for stop, handler in zip(stops, handlers, strict=True):
+            signal.signal(stop, handler)
+        for number in came:
+            signal.raise_signal(number)
 
 
 def _cpu_of_children() -> float:
