@@ -1,6 +1,8 @@
 """The work in counted steps: nothing is done, read or written more often than it must be."""
 
+import errno
 import gc
+import os
 from collections import Counter
 from collections.abc import Generator
 from pathlib import Path
@@ -13,6 +15,7 @@ from reference import chunks, expected, films, output_path, outputs, put, stamps
 
 import engine
 from engine.data_folder import DecadeName
+from engine.store.arrays import StoredDecade
 from engine.work.pool import WorkerDiedError, Workers
 from engine.work.row_block import Films
 from engine.work.tasks import BlockTask, ReadTask, Result, perform
@@ -292,6 +295,43 @@ def test_what_workers_wrote_and_could_not_tell_is_counted(
     assert lost
     for decade in summary.decades:
         assert (decade.pairs_computed, decade.pairs_exported) == (decade.n_pairs, decade.n_pairs)
+
+
+def test_what_workers_did_of_a_decade_that_failed_is_counted_and_nothing_left_behind(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = Workers.perform_all
+    write = StoredDecade.write
+
+    def full(self: StoredDecade, chunks: Any, row: int) -> None:
+        if (self.name.decade, row) == ("2010", 1):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "c/1/1")
+        write(self, chunks, row)
+
+    def ended(self: Workers, *arguments: Any) -> Generator[Result, None, None]:
+        """Of what was done before a row-block failed, and of what is half done, nobody has told."""
+        done: list[Result] = []
+        for result in original(self, *arguments):
+            done.append(result)
+            if result.error:
+                group = root / "similarities.zarr" / "genres" / "2010"
+                (group / "similarities" / f"0.{'0' * 32}.partial").touch()
+                done = [result]
+                break
+        yield from done
+
+    monkeypatch.setattr(StoredDecade, "write", full)
+    monkeypatch.setattr(Workers, "perform_all", ended)
+    summary = engine.run(root, workers=1)
+    by_name = {decade.name.decade: decade for decade in summary.decades}
+    assert "No space left" in str(by_name["2010"].error)
+    status = {decade.name.decade: decade for decade in engine.status(root).decades}
+    for name, decade in by_name.items():
+        assert decade.pairs_computed == status[name].pairs_computed
+        assert decade.pairs_exported == status[name].pairs_exported
+    assert 0 < by_name["2010"].pairs_computed < by_name["2010"].n_pairs
+    assert by_name["2010"].pairs_exported > 0
+    assert not list((root / "similarities.zarr").rglob("*.partial"))
 
 
 def test_a_damaged_chunk_is_computed_again_and_said_in_one_line(root: Path) -> None:

@@ -226,6 +226,25 @@ def test_whatever_other_length_a_text_had_the_next_round_mends_what_it_moved(
     assert path.read_bytes() == text(blocks)
 
 
+@pytest.mark.parametrize("published", [True, False])
+def test_nobody_waits_for_a_length_that_is_damaged(tmp_path: Path, published: bool) -> None:
+    output = begin(tmp_path / "x.json", ROWS)
+    if published:
+        publish(output, 0, ROWS[0])
+    content = bytearray(output.lengths.read_bytes())
+    content[70] ^= 4
+    output.lengths.write_bytes(content)
+    with pytest.raises(OSError, match="damaged") as error:
+        output.offset(1)
+    assert error.value.filename == str(output.text)
+    # The next run takes the row-block up again, and whoever is below it waits for that.
+    assert output.prepare() == [0] * 4
+    publisher = threading.Timer(0.5, publish, (output, 0, ROWS[0]))
+    publisher.start()
+    assert output.offset(1) == 7
+    publisher.join()
+
+
 def test_an_output_that_is_deleted_while_it_is_written_is_an_error(tmp_path: Path) -> None:
     output = begin(tmp_path / "x.json", ROWS)
     output.discard()

@@ -70,7 +70,10 @@ class DecadeJob:
         self.summary.pairs_computed += max(0, self.state.pairs_stored - known)
 
     def count_written(self, n_pairs: int) -> None:
-        """Add what workers that were ended had written, of all that is written now."""
+        """Add what workers that were ended had written, of all that is written now.
+
+        The first time, before any has begun, that is what earlier runs have written.
+        """
         if self.written_before is None:
             self.written_before = n_pairs
         exported = n_pairs - self.written_before

@@ -6,7 +6,7 @@ damaged), the next round finds out again.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from itertools import chain
 
@@ -204,14 +204,26 @@ class Job:
         """Perform the tasks of some decades here, but for those that have failed by then."""
         records = {decade.name: decade.state.record for decade in self._active()}
         n = worth(self.n_workers, total_seconds(chain.from_iterable(decades), records))
-        results = self.workers.perform_all(performer, decades, n, self._wanted)
-        with closing(results):
+        failed = None
+        with closing(self.workers.perform_all(performer, decades, n, self._wanted)) as results:
             for result in results:
                 self._account(result)
                 if result.error and isinstance(result.task, BlockTask) and result.task.output:
                     # Others may wait for the length of its text: leaving ends them.
-                    self._again = True
-                    return
+                    failed, self._again = self._decades[result.task.name], True
+                    break
+        if failed and failed.summary.error:  # Else the next round counts.
+            self._count_left(failed)
+
+    def _count_left(self, decade: DecadeJob) -> None:
+        """Count what the workers that were ended have done of a decade, which has no next round."""
+        state = decade.state
+        assert state.record is not None
+        with suppress(OSError):  # As may have failed the decade: what was told is counted.
+            self.store.sweep(state.name)
+            decade.state = state.with_record(state.record, self.store)
+            decade.count_unreported()
+            decade.count_written(sum(decade.state.partial(self.asked.rule).written()))
 
     def _wanted(self, task: SelectTask | BlockTask) -> bool:
         return self._decades[task.name].active

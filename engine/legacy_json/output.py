@@ -4,7 +4,7 @@ Workers write the text of their row-blocks straight to its offset. The offset of
 known as soon as all row-blocks before it have *published* the length of theirs, which each does
 when its numbers are stored and formatted, before its text is put together. Row-blocks are begun in
 order, so whoever waits for the length of one waits for a worker that is at it; where that worker
-fails, the run ends those that may wait.
+fails, the run ends those that may wait. A length that is damaged meanwhile is an error.
 
 Beside ``.{name}.{identity}.partial``, the text, lies ``.{name}.{identity}.lengths``: what the text
 is made from, and for each row-block the length of its text and, once it is written, its offset and
@@ -35,6 +35,8 @@ _SLOT = struct.Struct("<qqqq")
 _SLOT_SIZE = _SLOT.size + 4  # and a checksum of its own: all later offsets follow from a length
 _PIECE = 2**22
 _POLL = 0.002
+_MOST_LOOKS = 100
+"""At a damaged slot: of one that is just being written half may be read, but not for so long."""
 
 
 class _Slot(NamedTuple):
@@ -47,6 +49,9 @@ class _Slot(NamedTuple):
     checksum: int = 0
     """CRC-32C of what was written."""
     n_pairs: int = 0
+
+
+_DAMAGED = _Slot(offset=-1)
 
 
 @dataclass(frozen=True)
@@ -96,6 +101,9 @@ class PartialOutput:
             self.final.parent.mkdir(parents=True, exist_ok=True)
             self.text.touch()
             self.lengths.write_bytes(self.identity.encode() + bytes(self.n_row_blocks * _SLOT_SIZE))
+        for index, slot in enumerate(slots or ()):
+            if slot == _DAMAGED:
+                self._write_slot(index, _Slot())
         return self.written()
 
     def written(self) -> list[int]:
@@ -161,7 +169,13 @@ class PartialOutput:
 
     def offset(self, index: int) -> int:
         """Find the offset of a row-block's text, in bytes; wait for those before it if need be."""
-        while len(known := _offsets(self._slots()[:index])) <= index:
+        looks = 0
+        while len(known := _offsets(before := self._slots()[:index])) <= index:
+            looks = looks + 1 if _DAMAGED in before else 0
+            if looks > _MOST_LOOKS:
+                raise OSError(
+                    errno.EIO, "the lengths of its row-blocks are damaged", str(self.text)
+                )
             time.sleep(_POLL)
         return known[index]
 
@@ -216,8 +230,10 @@ class PartialOutput:
 
 
 def _unpacked(slot: bytes) -> _Slot:
-    if google_crc32c.value(slot[: _SLOT.size]) != int.from_bytes(slot[_SLOT.size :], "little"):
+    if not any(slot):
         return _Slot()
+    if google_crc32c.value(slot[: _SLOT.size]) != int.from_bytes(slot[_SLOT.size :], "little"):
+        return _DAMAGED
     return _Slot(*_SLOT.unpack_from(slot))
 
 

@@ -195,6 +195,8 @@ class Workers:
     ) -> Generator[_Result, None, None]:
         """Perform tasks, those of a group begun in their order; yield each result as it comes.
 
+        Whoever closes the generator early ends all workers, and results not yet yielded are lost.
+
         Parameters
         ----------
         make
