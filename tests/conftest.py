@@ -47,6 +47,7 @@ if (
 ):
     os.environ["TMPDIR"] = _made = tempfile.mkdtemp(prefix="tests-", dir=MEMORY)
     tempfile.tempdir = None
+    os.chmod(_made, 0o711)  # Some tests have another user open what lies in it, as in /tmp.
 
 
 def pytest_sessionfinish(exitstatus: int) -> None:

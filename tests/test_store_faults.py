@@ -696,9 +696,15 @@ def answering(answer: bytes) -> Iterator[str]:
         thread.join()
 
 
+_opened: list[object] = []
+
+
 @pytest.fixture
 def s3(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
-    pytest.importorskip("s3fs", reason="the extra `remote` is not installed")
+    s3fs = pytest.importorskip("s3fs", reason="the extra `remote` is not installed")
+    # It has what it opened ready for the next test, at an endpoint that is gone; let go, that warns.
+    _opened.append(s3fs.S3FileSystem.current())
+    s3fs.S3FileSystem.clear_instance_cache()
 
     def at(endpoint: str) -> None:
         for name, value in {
