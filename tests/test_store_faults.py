@@ -702,7 +702,7 @@ _opened: list[object] = []
 @pytest.fixture
 def s3(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
     s3fs = pytest.importorskip("s3fs", reason="the extra `remote` is not installed")
-    # It has what it opened ready for the next test, at an endpoint that is gone; let go, that warns.
+    # It keeps what it opened, at an endpoint that is gone, for the next test; let go, that warns.
     _opened.append(s3fs.S3FileSystem.current())
     s3fs.S3FileSystem.clear_instance_cache()
 
