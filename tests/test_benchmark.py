@@ -121,6 +121,7 @@ def smoke(tmp_path_factory: pytest.TempPathFactory, document: Path) -> Done:
         return run(folder, "--workers", "1", "--before", str(before), *into, "--only", *WANTED)
 
 
+@pytest.mark.storm
 def test_each_contender_has_a_row_and_all_agree(smoke: Done) -> None:
     assert smoke.status == 0, smoke.stderr
     rows = smoke.rows()
@@ -137,6 +138,7 @@ def test_each_contender_has_a_row_and_all_agree(smoke: Done) -> None:
         )
 
 
+@pytest.mark.storm
 def test_the_notebook_judges_and_what_is_exact_has_its_bytes(smoke: Done) -> None:
     rounds = [line for line in smoke.stderr.splitlines() if line.startswith("round 1: ")]
     results = {line.split(": ")[1]: line.rpartition(", ")[2] for line in rounds}
@@ -144,6 +146,7 @@ def test_the_notebook_judges_and_what_is_exact_has_its_bytes(smoke: Done) -> Non
     assert results["dot-1"] == results["before-dot-1"] == "same bytes"
 
 
+@pytest.mark.storm
 def test_numba_has_the_notebook_s_bytes_also_of_what_is_rare_in_a_benchmark(
     tmp_path: Path,
 ) -> None:
@@ -181,11 +184,13 @@ def test_a_block_that_fails_leaves_none_waiting_for_its_text(threads: bool, tmp_
     assert "ZeroDivisionError" in done.stderr
 
 
+@pytest.mark.storm
 def test_before_and_after_are_divided(smoke: Done) -> None:
     ratios = [line for line in smoke.stdout.splitlines() if line.startswith("| wall time")]
     assert any("before, dot, 1 worker" in line and "engine, dot" in line for line in ratios)
 
 
+@pytest.mark.storm
 def test_the_machine_its_kernels_and_each_engine_are_named(smoke: Done) -> None:
     for word in ("machine: ", "CPUs usable", "kernels for ", "Python 3", "zarr ", "data on "):
         assert word in smoke.stdout
@@ -193,6 +198,7 @@ def test_the_machine_its_kernels_and_each_engine_are_named(smoke: Done) -> None:
     assert "\nbefore: run.py 0.9" in smoke.stdout
 
 
+@pytest.mark.storm
 def test_tables_and_chart_come_into_a_document(smoke: Done, document: Path) -> None:
     pytest.importorskip("matplotlib")
     head, _, rest = document.read_text().partition("<!-- compare_all -->\n")
@@ -264,6 +270,7 @@ def wrong(tmp_path_factory: pytest.TempPathFactory) -> Done:
         return run(folder / "work", "--workers", "1", "--repeat", "2")
 
 
+@pytest.mark.storm
 def test_a_wrong_result_ends_in_exit_status_1(wrong: Done) -> None:
     assert wrong.status == 1
     complaint = r"error: off: \S+/similarities_\d+s.json: a value is 1e-13 off, more than 2e-15\n"
@@ -271,11 +278,13 @@ def test_a_wrong_result_ends_in_exit_status_1(wrong: Done) -> None:
     assert wrong.rows()["one that is off"][-1] == "DISAGREES"
 
 
+@pytest.mark.storm
 def test_one_that_fails_is_named_with_what_it_said(wrong: Done) -> None:
     assert "error: fail: ended with exit status 1: no luck\n" in wrong.stderr
     assert wrong.rows()["one that fails"][-1] == "failed"
 
 
+@pytest.mark.storm
 def test_one_that_failed_or_disagreed_is_not_run_again(wrong: Done) -> None:
     assert wrong.stderr.count("error: ") == 2
     runs = {label: row[-2] for label, row in wrong.rows().items()}
@@ -283,6 +292,7 @@ def test_one_that_failed_or_disagreed_is_not_run_again(wrong: Done) -> None:
     assert runs["one that is off"] == runs["one that fails"] == ""
 
 
+@pytest.mark.storm
 def test_the_cost_of_growing_decades_has_a_row_for_each(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
