@@ -608,6 +608,21 @@ def test_a_search_says_in_which_other_decades_there_are_films(made: Path, browse
     assert browser.run("document.querySelector('#search').value") == film
 
 
+def test_what_enter_has_found_is_not_replaced_under_the_hand_that_clicks_on_it(
+    made: Path, browser: Browser
+) -> None:
+    browser.open(made / "report.html", "#genres/2000s")
+    search(browser, "1")
+    stays = browser.run(
+        "new Promise((tell) => {"
+        "  const [row, link] = ['#rows tr', '#elsewhere a'].map((s) => document.querySelector(s));"
+        # Whatever waited before this waits no longer than this.
+        "  setTimeout(() => tell([row.isConnected, link.isConnected]), 500);"
+        "})"
+    )
+    assert stays == [True, True]
+
+
 def test_a_neighbour_leads_to_its_row_and_back(made: Path, browser: Browser) -> None:
     browser.open(made / "report.html", "#plots/2000s")
     first = shown(browser)[0]

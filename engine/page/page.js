@@ -130,6 +130,7 @@ function addRows() {
 }
 
 function showTable() {
+  clearTimeout(waiting); // Or what is shown now would be replaced under the hand that clicks on it.
   const decade = decades.get(now.key);
   const { ids } = arrays(decade);
   const words = plain(search.value).split(/\s+/).filter(Boolean);
