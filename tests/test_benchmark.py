@@ -534,6 +534,19 @@ def test_a_command_that_fails_says_how(program: str, complaint: str) -> None:
         measure([sys.executable, "-c", program])
 
 
+def test_what_a_killed_command_has_started_ends_with_it(tmp_path: Path) -> None:
+    program = (
+        "import os, pathlib, signal, subprocess, sys\n"
+        "left = subprocess.Popen(['sleep', '1000'])\n"
+        "pathlib.Path(sys.argv[1]).write_text(str(left.pid))\n"
+        "os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    with pytest.raises(FailedError, match="ended by signal 9"):
+        measure([sys.executable, "-c", program, str(tmp_path / "left")])
+    left = int((tmp_path / "left").read_text())
+    within(lambda: has_ended(left))
+
+
 @pytest.mark.filterwarnings("error::pytest.PytestUnhandledThreadExceptionWarning")
 def test_a_process_may_end_while_it_is_looked_at(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -226,23 +226,56 @@ def test_whatever_other_length_a_text_had_the_next_round_mends_what_it_moved(
     assert path.read_bytes() == text(blocks)
 
 
+def damage(output: PartialOutput, index: int, *, lost: bool = False) -> None:
+    """Flip a bit of what is known of a row-block, or put zeros there, as of a lost page."""
+    content = bytearray(output.lengths.read_bytes())
+    size = (len(content) - 64) // output.n_row_blocks
+    at = 64 + index * size
+    if lost:
+        content[at : at + size] = bytes(size)
+    else:
+        content[at + 6] ^= 4
+    output.lengths.write_bytes(content)
+
+
 @pytest.mark.parametrize("published", [True, False])
-def test_nobody_waits_for_a_length_that_is_damaged(tmp_path: Path, published: bool) -> None:
+@pytest.mark.parametrize("lost", [True, False])
+def test_nobody_waits_for_a_length_that_is_damaged(
+    tmp_path: Path, lost: bool, published: bool
+) -> None:
     output = begin(tmp_path / "x.json", ROWS)
     if published:
         publish(output, 0, ROWS[0])
-    content = bytearray(output.lengths.read_bytes())
-    content[70] ^= 4
-    output.lengths.write_bytes(content)
+    damage(output, 0, lost=lost)
     with pytest.raises(OSError, match="damaged") as error:
         output.offset(1)
-    assert error.value.filename == str(output.text)
+    assert error.value.filename == str(output.final)
     # The next run takes the row-block up again, and whoever is below it waits for that.
     assert output.prepare() == [0] * 4
     publisher = threading.Timer(0.5, publish, (output, 0, ROWS[0]))
     publisher.start()
     assert output.offset(1) == 7
     publisher.join()
+
+
+@pytest.mark.parametrize("index", range(4))
+def test_what_is_damaged_at_the_end_is_an_error_and_not_another_round(
+    index: int, output: PartialOutput
+) -> None:
+    damage(output, index)
+    with pytest.raises(OSError, match="damaged"):
+        output.finish()
+
+
+def test_what_counts_as_written_is_not_more_when_the_damage_is_mended(
+    output: PartialOutput,
+) -> None:
+    assert output.written() == [2, 1, 0, 2]
+    damage(output, 1)
+    # The texts below it are written again, because nobody knows where they belong.
+    assert output.prepare() == [2, 0, 0, 0]
+    publish(output, 1, ROWS[1])
+    assert output.written() == [2, 0, 0, 0]
 
 
 def test_an_output_that_is_deleted_while_it_is_written_is_an_error(tmp_path: Path) -> None:

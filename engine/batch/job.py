@@ -219,7 +219,8 @@ class Job:
         """Count what the workers that were ended have done of a decade, which has no next round."""
         state = decade.state
         assert state.record is not None
-        with suppress(OSError):  # As may have failed the decade: what was told is counted.
+        # What failed the decade may come again: then what was told is counted.
+        with suppress(OSError, MemoryError):
             self.store.sweep(state.name)
             decade.state = state.with_record(state.record, self.store)
             decade.count_unreported()

@@ -100,10 +100,11 @@ class PartialOutput:
         if slots is None:
             self.final.parent.mkdir(parents=True, exist_ok=True)
             self.text.touch()
-            self.lengths.write_bytes(self.identity.encode() + bytes(self.n_row_blocks * _SLOT_SIZE))
-        for index, slot in enumerate(slots or ()):
-            if slot == _DAMAGED:
-                self._write_slot(index, _Slot())
+            self.lengths.write_bytes(self.identity.encode() + _sealed(_Slot()) * self.n_row_blocks)
+            slots = [_Slot()] * self.n_row_blocks
+        for index, (slot, there) in enumerate(zip(slots, _in_place(slots), strict=True)):
+            if slot.offset and not there:  # It is written again, and counts then.
+                self._write_slot(index, _Slot(slot.length))
         return self.written()
 
     def written(self) -> list[int]:
@@ -157,9 +158,11 @@ class PartialOutput:
             )
         return slots
 
+    def _damaged(self) -> OSError:
+        return OSError(errno.EIO, "the lengths of its row-blocks are damaged", str(self.final))
+
     def _write_slot(self, index: int, known: _Slot) -> None:
-        slot = _SLOT.pack(*known)
-        slot += google_crc32c.value(slot).to_bytes(4, "little")
+        slot = _sealed(known)
         with open(self.lengths, "r+b", buffering=0) as file, _naming(self.lengths):
             _write(file.fileno(), slot, _HEADER + index * _SLOT_SIZE)
 
@@ -173,9 +176,7 @@ class PartialOutput:
         while len(known := _offsets(before := self._slots()[:index])) <= index:
             looks = looks + 1 if _DAMAGED in before else 0
             if looks > _MOST_LOOKS:
-                raise OSError(
-                    errno.EIO, "the lengths of its row-blocks are damaged", str(self.text)
-                )
+                raise self._damaged()
             time.sleep(_POLL)
         return known[index]
 
@@ -212,6 +213,8 @@ class PartialOutput:
             None when a row-block is not written where it belongs.
         """
         slots = self._slots()
+        if _DAMAGED in slots:
+            raise self._damaged()
         if not all(_in_place(slots)):
             return None
         total = max(2, _offsets(slots)[-1])
@@ -229,9 +232,12 @@ class PartialOutput:
         self.lengths.unlink(missing_ok=True)
 
 
+def _sealed(known: _Slot) -> bytes:
+    slot = _SLOT.pack(*known)
+    return slot + int(google_crc32c.value(slot)).to_bytes(4, "little")
+
+
 def _unpacked(slot: bytes) -> _Slot:
-    if not any(slot):
-        return _Slot()
     if google_crc32c.value(slot[: _SLOT.size]) != int.from_bytes(slot[_SLOT.size :], "little"):
         return _DAMAGED
     return _Slot(*_SLOT.unpack_from(slot))

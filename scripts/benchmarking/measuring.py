@@ -52,12 +52,12 @@ def measure(command: Sequence[str]) -> Measurement:
                 )
             process.wait()
             wall = time.perf_counter() - begin
-        except BaseException:
+        finally:
             if process:
+                # One that was killed itself leaves those that it started, beside the next.
                 with suppress(ProcessLookupError):  # All have ended.
                     os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
-            raise
         stderr.seek(0)
         complaint = stderr.read().decode(errors="replace").strip()[-2000:]
     if status := process.returncode:
