@@ -53,8 +53,6 @@ else:
 """An engine that starts in no time."""
 PAIRS = {f"{a}-{b}": 1 / (a + b) for a in range(40) for b in range(a + 1, 40)}
 
-pytestmark = pytest.mark.xdist_group("benchmark")  # One process runs the benchmark for all tests.
-
 
 @dataclass
 class Done:

@@ -43,8 +43,7 @@ from engine.errors import ClusterError
 from engine.triangle.blas import machine
 from engine.work.dask.worker import environment, perform_for
 
-# Each cluster is started once, in the one process of pytest-xdist that imports Dask and moto.
-pytestmark = [needs("distributed"), pytest.mark.xdist_group("clusters")]
+pytestmark = needs("distributed")
 
 
 def put_films(data: Path) -> Path:

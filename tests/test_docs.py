@@ -225,7 +225,6 @@ def perform(text: str, namespace: dict[str, Any]) -> None:
             exec(compile(code, "block", "exec"), namespace)
 
 
-@pytest.mark.xdist_group("documents")
 @pytest.mark.parametrize("name", NAMES)
 def test_every_block_runs_and_prints_what_is_shown(
     name: str, copy: Path, monkeypatch: pytest.MonkeyPatch

@@ -41,9 +41,6 @@ def named(approach: str, *decades: int) -> list[str]:
 ALL = [*named("custom_genres", 1920), *named("embedding", 1930)]
 
 
-pytestmark = pytest.mark.xdist_group("plot")  # One process draws the sample for all tests.
-
-
 def distribution(decade: int, n_films: int = 6238, part: float = 1.0) -> Distribution:
     counts = np.random.default_rng(decade).multinomial(10**6, [1 / FINE_BINS] * FINE_BINS)
     n_pairs = int(counts.sum() / part)

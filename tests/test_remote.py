@@ -4,7 +4,7 @@ nothing of credentials anywhere. A real S3-compatible server answers on this mac
 import re
 import shutil
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -132,11 +132,7 @@ def finish(bucket: Bucket, data: Path, *arguments: object) -> Outcome:
     return outcome
 
 
-def s3(test: Callable[..., None]) -> Callable[..., None]:
-    """A test of the server, which is started once, in the process of test_cluster.py."""
-    together = pytest.mark.xdist_group("clusters")(test)
-    marked: Callable[..., None] = needs("moto", "flask", "s3fs")(together)
-    return marked
+s3 = needs("moto", "flask", "s3fs")
 
 
 @s3

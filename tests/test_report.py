@@ -45,8 +45,6 @@ HOSTILE = {
 }
 """Ids and titles that some page somewhere was broken by."""
 
-pytestmark = pytest.mark.xdist_group("report")  # One process makes the pages, and one browser.
-
 
 class Page(HTMLParser):
     """What a browser makes of a page, as far as these tests look."""
