@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import Listener, more
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from reference import (
     assert_near,
@@ -172,7 +172,6 @@ ids = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="-"), 
 
 
 @given(st.lists(ids, max_size=7, unique_by=film_id))
-@settings(max_examples=20)
 def test_any_ids_come_out_as_the_notebook_writes_them(
     tmp_path_factory: pytest.TempPathFactory, keys: list[str]
 ) -> None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from conftest import more
 from waiting import PATIENCE
 
 from engine import plot, report, synthesize
@@ -229,12 +230,12 @@ def test_what_a_script_looks_for_is_what_the_engine_requires() -> None:
 
 
 @pytest.mark.parametrize(
-    ("script", "option"),
-    [("run.py", "-P"), *((f"{name}.py", "-I") for name in ("run", "synthesize", "plot", "report"))],
+    "words", ["-P run.py", "-I run.py", *more("-I synthesize.py", "-I plot.py", "-I report.py")]
 )
 def test_a_script_finds_its_engine_where_python_leaves_its_folder_out(
-    script: str, option: str, tmp_path: Path
+    words: str, tmp_path: Path
 ) -> None:
+    option, script = words.split()
     command = [sys.executable, option, str(ROOT / "scripts" / script), "--help"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=PATIENCE)
     assert (done.returncode, done.stderr) == (0, "")

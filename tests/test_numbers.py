@@ -112,7 +112,7 @@ def test_a_list_cut_short_anywhere_is_left_to_python_and_no_byte_beyond_it_is_to
     assert packed(Guarded(len(LIST), at_end=at_end).filled(LIST), 8) == VALUES
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.text(alphabet="[],-+.eE0123456789 \n\x2f:").map(lambda text: f"[{text}]".encode()))
 def test_whatever_is_read_is_what_json_reads(text: bytes) -> None:
     for count in range(1, 5):
@@ -121,7 +121,6 @@ def test_whatever_is_read_is_what_json_reads(text: bytes) -> None:
             assert found == struct.pack(f"{count}d", *json.loads(text))
 
 
-@settings(max_examples=100, deadline=None)
 @given(_mutated(), st.sampled_from([1, 5, 64, 2**18]))
 def test_files_are_read_and_refused_in_the_same_words_natively_and_in_python(
     raw: bytes, piece: int

@@ -2,12 +2,12 @@
 
 import itertools
 import os
-import threading
+from collections.abc import Callable
 from pathlib import Path
 from random import Random
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.legacy_json.output import PartialOutput, checksum
@@ -45,7 +45,6 @@ def finish(output: PartialOutput) -> tuple[os.stat_result, int]:
     return finished
 
 
-@settings(max_examples=30)
 @given(blocks, st.randoms(use_true_random=False))
 def test_row_blocks_published_and_written_in_any_order_make_the_text(
     tmp_path_factory: pytest.TempPathFactory, blocks: Blocks, random: Random
@@ -67,7 +66,6 @@ def test_row_blocks_published_and_written_in_any_order_make_the_text(
     assert os.listdir(path.parent) == ["x.json"]
 
 
-@settings(max_examples=30)
 @given(blocks, st.data())
 def test_an_interrupted_output_goes_on_where_it_was(
     tmp_path_factory: pytest.TempPathFactory, blocks: Blocks, data: st.DataObject
@@ -183,15 +181,40 @@ def test_the_offset_of_a_row_block_is_known_when_all_before_it_have_published(
     assert [output.offset(index) for index in range(4)] == [0, 7, 12, 12]
 
 
-def test_a_row_block_waits_for_those_before_it(tmp_path: Path) -> None:
+class Waits:
+    """In place of the pauses of whoever waits for a length: what happens meanwhile."""
+
+    def __init__(self, *events: Callable[[], object]) -> None:
+        self._events = iter(events)
+        self.n = 0
+
+    def __call__(self, seconds: float) -> None:
+        self.n += 1
+        assert self.n < 10_000, "it is waited for without end"
+        next(self._events, lambda: None)()
+
+
+@pytest.fixture
+def meanwhile(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Waits]:
+    """Have something happen in each pause, one after the other, and then nothing any more."""
+
+    def use(*events: Callable[[], object]) -> Waits:
+        waits = Waits(*events)
+        monkeypatch.setattr("engine.legacy_json.output.time.sleep", waits)
+        return waits
+
+    return use
+
+
+def test_a_row_block_waits_for_those_before_it(
+    tmp_path: Path, meanwhile: Callable[..., Waits]
+) -> None:
     output = begin(tmp_path / "x.json", ROWS)
-    publisher = threading.Timer(0.05, publish, (output, 0, ROWS[0]))
-    publisher.start()
+    waits = meanwhile(*[list] * 1000, lambda: publish(output, 0, ROWS[0]))
     assert output.offset(1) == 7
-    publisher.join()
+    assert waits.n == 1001
 
 
-@settings(max_examples=60)
 @given(blocks.filter(bool), st.data())
 def test_whatever_other_length_a_text_had_the_next_round_mends_what_it_moved(
     tmp_path_factory: pytest.TempPathFactory, blocks: Blocks, data: st.DataObject
@@ -241,21 +264,36 @@ def damage(output: PartialOutput, index: int, *, lost: bool = False) -> None:
 @pytest.mark.parametrize("published", [True, False])
 @pytest.mark.parametrize("lost", [True, False])
 def test_nobody_waits_for_a_length_that_is_damaged(
-    tmp_path: Path, lost: bool, published: bool
+    tmp_path: Path, lost: bool, published: bool, meanwhile: Callable[..., Waits]
 ) -> None:
     output = begin(tmp_path / "x.json", ROWS)
     if published:
         publish(output, 0, ROWS[0])
     damage(output, 0, lost=lost)
+    meanwhile()
     with pytest.raises(OSError, match="damaged") as error:
         output.offset(1)
     assert error.value.filename == str(output.final)
     # The next run takes the row-block up again, and whoever is below it waits for that.
     assert output.prepare() == [0] * 4
-    publisher = threading.Timer(0.5, publish, (output, 0, ROWS[0]))
-    publisher.start()
+    meanwhile(*[list] * 1000, lambda: publish(output, 0, ROWS[0]))
     assert output.offset(1) == 7
-    publisher.join()
+
+
+def test_a_length_of_which_half_is_written_is_waited_for_again_and_again(
+    tmp_path: Path, meanwhile: Callable[..., Waits]
+) -> None:
+    output = begin(tmp_path / "x.json", ROWS)
+
+    def half() -> None:
+        damage(output, 0)
+
+    def whole() -> None:
+        publish(output, 0, ROWS[0])
+
+    waits = meanwhile(*[half, output.prepare] * 200, half, whole)
+    assert output.offset(1) == 7
+    assert waits.n == 402
 
 
 @pytest.mark.parametrize("index", range(4))

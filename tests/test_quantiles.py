@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
@@ -20,7 +20,6 @@ def in_pieces(numbers: NDArray[np.float64]) -> Read:
 
 
 @pytest.mark.parametrize("few", [0, 3, 10**6])
-@settings(max_examples=30)
 @given(numbers=finite | close)
 def test_quantiles_are_numpys_to_the_bit(few: int, numbers: NDArray[np.float64]) -> None:
     with pytest.MonkeyPatch.context() as patch:
@@ -29,7 +28,6 @@ def test_quantiles_are_numpys_to_the_bit(few: int, numbers: NDArray[np.float64])
         assert quantiles(in_pieces(numbers), PARTS) == np.quantile(numbers, PARTS).tolist()
 
 
-@settings(max_examples=25)
 @given(
     arrays(np.float64, st.integers(1, 9), elements=st.sampled_from([-np.inf, -1.0, 2.0, np.inf]))
 )
