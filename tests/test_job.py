@@ -4,7 +4,7 @@ import errno
 import gc
 import os
 from collections import Counter
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +14,13 @@ from errands import cut_small
 from reference import chunks, expected, films, output_path, outputs, put, stamps
 
 import engine
+from engine.batch.summary import DecadeSummary
 from engine.data_folder import DecadeName
+from engine.legacy_json.output import PartialOutput
 from engine.store.arrays import StoredDecade
 from engine.work.pool import WorkerDiedError, Workers
 from engine.work.row_block import Films
-from engine.work.tasks import BlockTask, ReadTask, Result, perform
+from engine.work.tasks import BlockTask, ReadTask, Result, SelectTask, perform
 
 SIZES = {"1990": 10, "2000": 75, "2010": 146, "2020": 3, "2030": 1}
 
@@ -297,16 +299,32 @@ def test_what_workers_wrote_and_could_not_tell_is_counted(
         assert (decade.pairs_computed, decade.pairs_exported) == (decade.n_pairs, decade.n_pairs)
 
 
-def test_what_workers_did_of_a_decade_that_failed_is_counted_and_nothing_left_behind(
-    root: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    original = Workers.perform_all
+def full_at_row_1(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have no room for the second row-block of the 2010s."""
     write = StoredDecade.write
 
     def full(self: StoredDecade, chunks: Any, row: int) -> None:
         if (self.name.decade, row) == ("2010", 1):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "c/1/1")
         write(self, chunks, row)
+
+    monkeypatch.setattr(StoredDecade, "write", full)
+
+
+def agree(summary: engine.Summary, root: Path) -> dict[str, DecadeSummary]:
+    """Hold what was counted against what the store and the outputs have; return it by decade."""
+    by_name = {decade.name.decade: decade for decade in summary.decades}
+    status = {decade.name.decade: decade for decade in engine.status(root).decades}
+    for name, decade in by_name.items():
+        assert decade.pairs_computed == status[name].pairs_computed
+        assert decade.pairs_exported == status[name].pairs_exported
+    return by_name
+
+
+def test_what_workers_did_of_a_decade_that_failed_is_counted_and_nothing_left_behind(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = Workers.perform_all
 
     def ended(self: Workers, *arguments: Any) -> Generator[Result, None, None]:
         """Of what was done before a row-block failed, and of what is half done, nobody has told."""
@@ -320,18 +338,146 @@ def test_what_workers_did_of_a_decade_that_failed_is_counted_and_nothing_left_be
                 break
         yield from done
 
-    monkeypatch.setattr(StoredDecade, "write", full)
+    full_at_row_1(monkeypatch)
     monkeypatch.setattr(Workers, "perform_all", ended)
-    summary = engine.run(root, workers=1)
-    by_name = {decade.name.decade: decade for decade in summary.decades}
+    by_name = agree(engine.run(root, workers=1), root)
     assert "No space left" in str(by_name["2010"].error)
-    status = {decade.name.decade: decade for decade in engine.status(root).decades}
-    for name, decade in by_name.items():
-        assert decade.pairs_computed == status[name].pairs_computed
-        assert decade.pairs_exported == status[name].pairs_exported
     assert 0 < by_name["2010"].pairs_computed < by_name["2010"].n_pairs
     assert by_name["2010"].pairs_exported > 0
     assert not list((root / "similarities.zarr").rglob("*.partial"))
+
+
+def test_what_is_stored_of_a_decade_that_failed_is_counted_when_a_worker_dies_then(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = Workers.perform_all
+    deaths: list[Result] = []
+
+    def dies(self: Workers, *arguments: Any) -> Generator[Result, None, None]:
+        """Of the row-blocks beside the one that failed nobody has told."""
+        results = list(original(self, *arguments))
+        failed = [result for result in results if result.error]
+        if failed and not deaths:
+            deaths.extend(failed)
+            yield from failed
+            raise WorkerDiedError(-9)
+        yield from results
+
+    full_at_row_1(monkeypatch)
+    monkeypatch.setattr(Workers, "perform_all", dies)
+    by_name = agree(engine.run(root, workers=1, export=False), root)
+    assert deaths
+    assert 0 < by_name["2010"].pairs_computed < by_name["2010"].n_pairs
+
+
+@pytest.mark.parametrize("error", [OSError(errno.EIO, "Input/output error"), MemoryError()])
+def test_what_cannot_be_counted_of_a_decade_that_failed_ends_nothing_else(
+    root: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    written = PartialOutput.written
+    failed: list[str] = []
+
+    def fail(progress: Any, text: str, details: str = "") -> None:
+        failed.append(text)
+
+    def count(self: PartialOutput) -> list[int]:
+        if failed:
+            raise error
+        return written(self)
+
+    full_at_row_1(monkeypatch)
+    monkeypatch.setattr(Listener, "error", fail)
+    monkeypatch.setattr(PartialOutput, "written", count)
+    summary = engine.run(root, decades="2010", workers=1, progress=Listener())
+    assert len(failed) == 1
+    assert [decade.error for decade in summary.decades] == failed
+
+
+def test_what_an_earlier_run_wrote_does_not_count_as_written_by_this_one(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr("engine.batch.job.finalize", fail)
+        (first,) = engine.run(root, decades="2010", workers=1).decades
+    (second,) = engine.run(root, decades="2010", workers=1).decades
+    assert (first.pairs_exported, second.pairs_exported) == (first.n_pairs, 0)
+    assert (first.error is None, second.error) == (False, None)
+
+
+def test_pairs_are_selected_once_whoever_fails_meanwhile(
+    root: Path, monkeypatch: pytest.MonkeyPatch, performed: list[tuple[Any, Any]]
+) -> None:
+    write = PartialOutput.write
+
+    def fail(self: PartialOutput, *arguments: Any) -> None:
+        if "2010" in self.final.name or "2000" in self.final.name:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        write(self, *arguments)
+
+    monkeypatch.setattr(PartialOutput, "write", fail)
+    summary = engine.run(root, workers=1, top_k=3)
+    failed = {decade.name.decade for decade in summary.decades if decade.error}
+    assert failed == {"2000", "2010"}
+    selected = [task.name.decade for task, _ in performed if isinstance(task, SelectTask)]
+    assert sorted(selected) == sorted(SIZES)
+    texts = expected(root, top_k=3)
+    for name, text in outputs(root).items():
+        assert name.endswith((".partial", ".lengths")) or text == texts[name]
+
+
+class WhenSelected(Listener):
+    """Does something once all pairs are selected."""
+
+    def __init__(self, what: Callable[[], object]) -> None:
+        super().__init__()
+        self.what = what
+
+    def stage(self, name: str, total: int, done: int, unit: str) -> None:
+        super().stage(name, total, done, unit)
+        if name == "exporting" and self.n_stages(name) == 1:
+            self.what()
+
+    def n_stages(self, name: str) -> int:
+        return [stage[0] for stage in self.stages].count(name)
+
+
+def test_pairs_are_selected_again_among_others_when_the_input_is_read_again(root: Path) -> None:
+    engine.run(root, workers=1, export=False)
+    (ids,) = (root / "similarities.zarr" / "genres" / "2010" / "ids" / "c").iterdir()
+
+    def change() -> None:
+        ids.write_bytes(b"")
+        put(root, "genres", "2010", films(1))
+
+    listener = WhenSelected(change)
+    assert engine.run(root, decades="2010", workers=1, top_k=3, progress=listener).ok
+    assert any("its input is read again" in text for text in listener.messages)
+    assert listener.n_stages("selecting") == 2
+    assert output_path(root, "genres", "2010").read_bytes() == b"{}"
+
+
+def test_pairs_are_selected_again_when_some_were_computed_again(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On another kind of CPU they may have other last digits."""
+    engine.run(root, workers=1, export=False)
+    chunk = root / "similarities.zarr" / "genres" / "2010" / "similarities" / "c" / "0" / "0"
+    original = Workers.perform_all
+
+    def dies(self: Workers, *arguments: Any) -> Generator[Result, None, None]:
+        for result in original(self, *arguments):
+            yield result
+            if result.damaged:
+                raise WorkerDiedError(-9)
+
+    monkeypatch.setattr(Workers, "perform_all", dies)
+    listener = WhenSelected(lambda: chunk.write_bytes(b""))
+    assert engine.run(root, workers=1, top_k=3, progress=listener).ok
+    assert listener.n_stages("selecting") == 2
+    assert outputs(root) == expected(root, top_k=3)
 
 
 def test_a_damaged_chunk_is_computed_again_and_said_in_one_line(root: Path) -> None:

@@ -48,6 +48,11 @@ class DecadeJob:
         """Whether this round goes on with it: it has not failed, and waits for no other."""
         return self.summary.error is None and not self.waiting
 
+    @property
+    def unselected(self) -> bool:
+        """Whether it is still to be found out which pairs are exported."""
+        return self.selection is None or self.changed
+
     def begin_round(self, state: DecadeState) -> None:
         """Begin a round with what is there now."""
         self.state, self.waiting = state, False
@@ -85,4 +90,5 @@ class DecadeJob:
             return False
         self.rereads += 1
         self.waiting = True
+        self.selection = None
         return True

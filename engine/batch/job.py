@@ -194,7 +194,7 @@ class Job:
         tasks = [
             select_task(decade.state, self.store, self.asked.rule, compute=self.asked.compute)
             for decade in self._active()
-            if self._selects and not decade.state.exported
+            if self._selects and not decade.state.exported and decade.unselected
         ]
         if tasks:
             self.progress.stage("selecting", sum(task.n_pairs for task in tasks), 0, "pairs")
@@ -204,27 +204,28 @@ class Job:
         """Perform the tasks of some decades here, but for those that have failed by then."""
         records = {decade.name: decade.state.record for decade in self._active()}
         n = worth(self.n_workers, total_seconds(chain.from_iterable(decades), records))
-        failed = None
+        ended = False
         with closing(self.workers.perform_all(performer, decades, n, self._wanted)) as results:
             for result in results:
                 self._account(result)
                 if result.error and isinstance(result.task, BlockTask) and result.task.output:
                     # Others may wait for the length of its text: leaving ends them.
-                    failed, self._again = self._decades[result.task.name], True
+                    ended = self._again = True
                     break
-        if failed and failed.summary.error:  # Else the next round counts.
-            self._count_left(failed)
+        if ended:
+            self._count_failed()
 
-    def _count_left(self, decade: DecadeJob) -> None:
-        """Count what the workers that were ended have done of a decade, which has no next round."""
-        state = decade.state
-        assert state.record is not None
-        # What failed the decade may come again: then what was told is counted.
-        with suppress(OSError, MemoryError):
-            self.store.sweep(state.name)
-            decade.state = state.with_record(state.record, self.store)
-            decade.count_unreported()
-            decade.count_written(sum(decade.state.partial(self.asked.rule).written()))
+    def _count_failed(self) -> None:
+        """Count what workers that were ended have done of decades without a next round."""
+        for decade in self._decades.values():
+            state = decade.state
+            if decade.summary.error and state.record:
+                # What failed the decade may come again: then what was told is counted.
+                with suppress(OSError, MemoryError):
+                    self.store.sweep(state.name)
+                    decade.state = state.with_record(state.record, self.store)
+                    decade.count_unreported()
+                    decade.count_written(sum(decade.state.partial(self.asked.rule).written()))
 
     def _wanted(self, task: SelectTask | BlockTask) -> bool:
         return self._decades[task.name].active
@@ -342,6 +343,7 @@ class Job:
                 "finished is in the store: run the command again with fewer --workers, or with "
                 "more memory"
             ) from None
+        self._count_failed()
         self.n_workers = max(1, self.n_workers - 1)
         self.progress.message(f"a worker process {death}; going on with {self.n_workers}")
         self._again = True
