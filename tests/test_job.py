@@ -299,6 +299,35 @@ def test_what_workers_wrote_and_could_not_tell_is_counted(
         assert (decade.pairs_computed, decade.pairs_exported) == (decade.n_pairs, decade.n_pairs)
 
 
+def agree(summary: engine.Summary, root: Path) -> dict[str, DecadeSummary]:
+    """Hold what was counted against what the store and the outputs have; return it by decade."""
+    by_name = {decade.name.decade: decade for decade in summary.decades}
+    status = {decade.name.decade: decade for decade in engine.status(root).decades}
+    for name, decade in by_name.items():
+        assert decade.pairs_computed == status[name].pairs_computed
+        assert decade.pairs_exported == status[name].pairs_exported
+    return by_name
+
+
+def test_what_was_written_twice_counts_once(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    original = Workers.perform_all
+    lost: list[Path] = []
+
+    def loses(self: Workers, *arguments: Any) -> Generator[Result, None, None]:
+        """A worker dies, and of what another had written and told a bit goes bad."""
+        for result in original(self, *arguments):
+            yield result
+            if result.pairs_exported and not lost:
+                lost.append(result.task.output.text)
+                lost[0].write_bytes(lost[0].read_bytes().replace(b"0", b"1", 1))
+                raise WorkerDiedError(-9)
+
+    monkeypatch.setattr(Workers, "perform_all", loses)
+    agree(engine.run(root, workers=1), root)
+    assert lost
+    assert outputs(root) == expected(root)
+
+
 def full_at_row_1(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have no room for the second row-block of the 2010s."""
     write = StoredDecade.write
@@ -309,16 +338,6 @@ def full_at_row_1(monkeypatch: pytest.MonkeyPatch) -> None:
         write(self, chunks, row)
 
     monkeypatch.setattr(StoredDecade, "write", full)
-
-
-def agree(summary: engine.Summary, root: Path) -> dict[str, DecadeSummary]:
-    """Hold what was counted against what the store and the outputs have; return it by decade."""
-    by_name = {decade.name.decade: decade for decade in summary.decades}
-    status = {decade.name.decade: decade for decade in engine.status(root).decades}
-    for name, decade in by_name.items():
-        assert decade.pairs_computed == status[name].pairs_computed
-        assert decade.pairs_exported == status[name].pairs_exported
-    return by_name
 
 
 def test_what_workers_did_of_a_decade_that_failed_is_counted_and_nothing_left_behind(

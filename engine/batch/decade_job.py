@@ -8,6 +8,7 @@ import numpy as np
 from engine.batch.plan import DecadeState
 from engine.batch.summary import DecadeSummary
 from engine.data_folder import DecadeName
+from engine.store.record import Export
 from engine.triangle.selection import Selection
 from engine.work.tasks import Result
 
@@ -83,6 +84,11 @@ class DecadeJob:
             self.written_before = n_pairs
         exported = n_pairs - self.written_before
         self.summary.pairs_exported = max(self.summary.pairs_exported, exported)
+
+    def finish(self, export: Export) -> None:
+        """Take over what the finished output has; what was written twice counts once."""
+        self.summary.output_bytes = export.size
+        self.summary.pairs_exported = min(self.summary.pairs_exported, export.n_pairs)
 
     def wait(self) -> bool:
         """Have the input read again in the next round; False when that was done too often."""

@@ -331,7 +331,7 @@ class Job:
         if record is None or record.export is None:
             self._again = True
             return
-        decade.summary.output_bytes = record.export.size
+        decade.finish(record.export)
         if state.n_pairs and not record.export.n_pairs:
             self.progress.message(notices.nothing_kept(state, rule, decade.highest))
 

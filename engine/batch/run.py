@@ -128,27 +128,29 @@ def run(
     source = Source.at(data, store)
     if dask and source.store.path:  # Its workers are elsewhere.
         source = Source.at(data, source.store.path.absolute())
-    folder, target = source.folder, source.store
+    folder = source.folder
     progress = listener(progress)
-    there = target.exists()
-    choice = choose(folder, target, asked.approaches, asked.decades, there)
+    there = source.store.exists()
+    choice = choose(folder, source.store, asked.approaches, asked.decades, there)
     if not there and not compute:
         raise EngineError(
-            f"{target.location}: there is no store to export from; run without --export-only"
+            f"{source.store.location}: there is no store to export from; run without --export-only"
         )
     if (usable := cpus()) < (asked.workers or 1):
         progress.message(f"using {usable} workers ({asked.workers} requested, {usable} CPUs)")
-    check_store(target)
+    check_store(source.store)
     with ExitStack() as held:
-        warnings = [held.enter_context(locked(target))]
+        warnings = [held.enter_context(locked(source.store))]
         if export:
             warnings += [
                 held.enter_context(locked(output)) for output in _outputs(folder, choice.names)
             ]
         if warning := next(filter(None, warnings), None):
             progress.message(warning)
-        if target.create():
-            progress.message(f"{target.location}: its metadata were damaged and are written again")
+        if source.store.create():
+            progress.message(
+                f"{source.store.location}: its metadata were damaged and are written again"
+            )
         if choice.unread:
             progress.message(not_read(choice.unread))
         for error in choice.errors:
@@ -160,7 +162,7 @@ def run(
         with (
             Workers(progress.message) as processes,
             cluster_at(
-                dask if compute else None, asked.wait_for_workers, target, progress
+                dask if compute else None, asked.wait_for_workers, source.store, progress
             ) as on_cluster,
         ):
             job = Job(

@@ -73,29 +73,31 @@ def status(
         restart=restart,
     )
     source = Source.at(data, store)
-    folder, target = source.folder, source.store
-    there = target.exists()
-    choice = choose(folder, target, asked.approaches, asked.decades, there)
+    folder = source.folder
+    there = source.store.exists()
+    choice = choose(folder, source.store, asked.approaches, asked.decades, there)
     if there:
         states = decade_states(source, choice.names, asked, input_needed=asked.compute)
     else:
         states = [
             DecadeState(name, folder.input(name), folder.output(name)) for name in choice.names
         ]
-    found = [_status(state, target, asked) for state in states]
+    found = [_status(state, source.store, asked) for state in states]
     usable = min(asked.workers or cpus(), cpus())
     seconds = sum(decade.forecast.seconds for decade in found)
     used = worth(usable, seconds)
     before = exported_before(source, choice.names if there else ())
     written = [decade.name for decade in found if decade.next in ("read", "compute", "export")]
     return Status(
-        target.location,
-        holder(target),
+        source.store.location,
+        holder(source.store),
         found,
         choice.errors,
         choice.unread,
         refused="" if restart else contradiction(states, asked),
-        warning=short_of_space(target, [(decade.output, decade.forecast) for decade in found]),
+        warning=short_of_space(
+            source.store, [(decade.output, decade.forecast) for decade in found]
+        ),
         seconds=wall_seconds(seconds, used),
         workers=used,
         replaced=list(replaced(before, written, source, asked)) if export else [],

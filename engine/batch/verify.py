@@ -147,17 +147,17 @@ def verify(
     """
     asked = read_arguments(approaches=approaches, decades=decades, workers=workers)
     source = Source.at(data, store)
-    folder, target = source.folder, source.store
+    folder = source.folder
     check_root(folder)
-    if not target.exists():
+    if not source.store.exists():
         todo = meant_root(folder) or "run the engine first"
-        raise EngineError(f"{target.location}: there is no store to verify; {todo}")
+        raise EngineError(f"{source.store.location}: there is no store to verify; {todo}")
     progress = listener(progress)
-    choice = choose(folder, target, asked.approaches, asked.decades, True)
-    who = holder(target)
+    choice = choose(folder, source.store, asked.approaches, asked.decades, True)
+    who = holder(source.store)
     if who:
         progress.message(
-            f"{target.location}: {who} is at work on it; only what is finished is judged"
+            f"{source.store.location}: {who} is at work on it; only what is finished is judged"
         )
     found = {name: _begun(source, name) for name in choice.names}
     problems: list[str] = []
@@ -170,12 +170,12 @@ def verify(
     def conclude(decade: _Decade) -> None:
         output = folder.output(decade.name)
         _judge_output(decade, output)
-        if _at_work(decade, target, output, who):
+        if _at_work(decade, source.store, output, who):
             progress.message(f"{decade.name}: is not finished; left out")
         else:
             blame(decade.problems)
 
-    blame([*choice.errors, *target.damaged_root()])
+    blame([*choice.errors, *source.store.damaged_root()])
     for decade in found.values():
         if not decade.tasks:
             conclude(decade)

@@ -180,13 +180,22 @@ def _export(content: object) -> Export | None:
 
 def _fits(kind: type[Record] | type[Export] | type[Rule], content: dict[str, Any]) -> bool:
     """Whether a value has all fields of a dataclass and no other, each of its type."""
-    hints = get_type_hints(kind)
-    hints.update(kernel=str) if "kernel" in hints else None
-    return content.keys() == hints.keys() and all(
+    types = _TYPES[kind]
+    return content.keys() == types.keys() and all(
         # A bool is an int to isinstance.
-        isinstance(content[name], hint) and (isinstance(content[name], bool) == (hint is bool))
-        for name, hint in hints.items()
+        isinstance(content[name], type_) and (isinstance(content[name], bool) == (type_ is bool))
+        for name, type_ in types.items()
     )
+
+
+def _types(kind: type[Any]) -> dict[str, Any]:
+    """The types of the fields, each as `isinstance` takes it."""
+    types = get_type_hints(kind)
+    types.update(kernel=str) if "kernel" in types else None
+    return types
+
+
+_TYPES = {kind: _types(kind) for kind in (Record, Export, Rule)}
 
 
 def _digest(content: dict[str, Any]) -> str:
