@@ -28,17 +28,6 @@ import pytest
 from forks import ENGINE, ROOT, forker
 from waiting import PATIENCE, within
 
-SLOW = """
-import time
-from engine.work import row_block
-def slow(*arguments, fast=row_block.similarities, **options):
-    time.sleep(0.15)
-    return fast(*arguments, **options)
-row_block.similarities = slow
-"""
-"""To prepare a worker: time to kill something before everything is computed."""
-
-
 WITHOUT_ENGINE = """
 import sys
 for name in ["engine", *sys.modules]:
@@ -46,6 +35,23 @@ for name in ["engine", *sys.modules]:
         sys.modules[name] = None
 """
 """To prepare a scheduler or a worker: the engine is not installed there."""
+
+
+def held(hold: Path) -> str:
+    """To prepare a run or a worker: it waits after each row-block while a file is there.
+
+    So that something can be killed before everything is computed.
+    """
+    return f"""
+import time
+from pathlib import Path
+from engine.store.arrays import StoredDecade
+def write_and_wait(self, *arguments, write=StoredDecade.write):
+    write(self, *arguments)
+    while Path({str(hold)!r}).exists():
+        time.sleep(0.005)
+StoredDecade.write = write_and_wait
+"""
 
 
 def not_installed(*modules: str) -> str:

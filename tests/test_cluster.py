@@ -23,7 +23,6 @@ from typing import Any
 import pytest
 from clusters import (
     SECRETS,
-    SLOW,
     WITHOUT_ENGINE,
     Bucket,
     Cluster,
@@ -31,6 +30,7 @@ from clusters import (
     Machine,
     Outcome,
     free_port,
+    held,
     namespaces,
     needs,
     not_installed,
@@ -106,13 +106,18 @@ def done(finished: Path, tmp_path: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def slow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    """A cluster that takes its time for each chunk; use `revive`, something may be dead."""
-    cluster = Cluster(tmp_path_factory.mktemp("slow"))
+def stopping(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """A cluster that stops after row-blocks, as in `held`; use `revive`, something may be dead."""
+    cluster = Cluster(tmp_path_factory.mktemp("stopping"))
     try:
         yield cluster
     finally:
         cluster.close()
+
+
+def hold(cluster: Cluster) -> Path:
+    """The file while which is there it stops."""
+    return cluster.folder / "hold"
 
 
 def revive(cluster: Cluster) -> None:
@@ -123,7 +128,7 @@ def revive(cluster: Cluster) -> None:
         cluster.scheduler()
     for number in (1, 2):
         if not cluster.alive(f"worker{number}"):
-            cluster.worker(number, prepare=SLOW)
+            cluster.worker(number, prepare=held(hold(cluster)))
     cluster.ready(1, 2)
 
 
@@ -134,9 +139,11 @@ def finish(data: Path, *arguments: object) -> Outcome:
     return outcome
 
 
-def begun(data: Path, cluster: Cluster, *arguments: object) -> Command:
-    """Start a run on a slow cluster and wait until it has finished some chunks."""
-    running = run(data, "--dask", cluster.address, *arguments)
+def begun(data: Path, cluster: Cluster, *, prepare: str = "") -> Command:
+    """Start a run on a cluster that stops, and wait until it has finished some chunks."""
+    revive(cluster)
+    hold(cluster).touch()
+    running = run(data, "--dask", cluster.address, prepare=prepare)
     within(lambda: len(chunks(data / "similarities.zarr")) >= 3)
     return running
 
@@ -252,21 +259,20 @@ def test_damaged_chunks_and_vectors_are_done_again(fast: Cluster, done: Path) ->
 # --- Whoever is killed ----------------------------------------------------------------------------
 
 
-def test_a_worker_that_dies_costs_a_retry_and_not_the_run(slow: Cluster, data: Path) -> None:
-    revive(slow)
-    running = begun(data, slow)
-    slow.kill("worker1")
+def test_a_worker_that_dies_costs_a_retry_and_not_the_run(stopping: Cluster, data: Path) -> None:
+    running = begun(data, stopping)
+    stopping.kill("worker1")
+    hold(stopping).unlink()
     outcome = running.wait()
     assert (outcome.status, outcome.errors) == (0, [])
     assert outputs(data) == wanted()
 
 
 def test_without_the_scheduler_the_run_ends_in_one_line_and_goes_on_without_it(
-    slow: Cluster, data: Path
+    stopping: Cluster, data: Path
 ) -> None:
-    revive(slow)
-    running = begun(data, slow)
-    slow.kill("scheduler")
+    running = begun(data, stopping)
+    stopping.kill("scheduler")
     outcome = running.wait()
     assert outcome.status == 1
     assert outcome.stderr.splitlines()[-1:] == outcome.errors
@@ -279,10 +285,9 @@ def test_without_the_scheduler_the_run_ends_in_one_line_and_goes_on_without_it(
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
 def test_a_run_that_is_killed_or_interrupted_is_resumed_on_the_cluster(
-    slow: Cluster, data: Path, number: int
+    stopping: Cluster, data: Path, number: int
 ) -> None:
-    revive(slow)
-    running = begun(data, slow)
+    running = begun(data, stopping)
     running.kill(number)
     outcome = running.wait()
     assert outcome.status == (-number if number == signal.SIGKILL else 128 + number)
@@ -290,8 +295,9 @@ def test_a_run_that_is_killed_or_interrupted_is_resumed_on_the_cluster(
         assert outcome.stderr.splitlines()[-1].startswith("interrupted: ")
         assert "Traceback" not in outcome.stderr
     finished = chunks(data / "similarities.zarr")
-    # The workers may be at work still; the next run waits for them.
-    finish(data, "--dask", slow.address)
+    # The workers are at work still; the next run waits for them.
+    threading.Timer(0.2, hold(stopping).unlink).start()
+    finish(data, "--dask", stopping.address)
     assert finished.items() <= chunks(data / "similarities.zarr").items()
 
 
@@ -366,14 +372,12 @@ def test_the_first_worker_may_take_its_time(tmp_path: Path, few: Path) -> None:
 
 
 def test_a_cluster_without_any_worker_is_not_waited_for_without_end(
-    slow: Cluster, data: Path
+    stopping: Cluster, data: Path
 ) -> None:
-    revive(slow)
     impatient = "import engine.work.dask.cluster; engine.work.dask.cluster.ALONE_SECONDS = 0.5"
-    running = run(data, "--dask", slow.address, prepare=impatient)
-    within(lambda: len(chunks(data / "similarities.zarr")) >= 1)
-    slow.kill("worker1")
-    slow.kill("worker2")
+    running = begun(data, stopping, prepare=impatient)
+    stopping.kill("worker1")
+    stopping.kill("worker2")
     outcome = running.wait()
     assert outcome.status == 1
     assert "the scheduler has had no worker for" in outcome.errors[0]

@@ -11,7 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
-from clusters import SECRETS, Bucket, Outcome, free_port, needs, run
+from clusters import SECRETS, Bucket, Outcome, free_port, held, needs, run
 from reference import expected, films, outputs, put
 from waiting import within
 
@@ -182,9 +182,9 @@ def test_two_runs_of_one_machine_are_kept_apart_and_a_killed_one_is_resumed(
 ) -> None:
     data = tmp_path / "data"
     put(data, "genres", "2000", films(300, 8))
-    first = run(data, "--store", URL, "--workers", 2, environment=bucket.environment)
-    within(lambda: len(bucket.listed("/checksums/c/")) >= 1)
-    first.kill(signal.SIGSTOP)
+    (hold := tmp_path / "hold").touch()
+    first = run(data, "--store", URL, prepare=held(hold), environment=bucket.environment)
+    within(lambda: bucket.listed("/checksums/c/"))
     second = run(data, "--store", URL, environment=bucket.environment).wait()
     assert second.status == 1
     assert "another run is at work on it" in second.errors[0]
@@ -270,11 +270,12 @@ def test_a_connection_that_is_lost_is_no_damage_and_no_traceback(
 ) -> None:
     first = Bucket(tmp_path)
     try:
-        running = run(
-            data, "--store", URL, environment={**first.environment, "AWS_MAX_ATTEMPTS": "1"}
-        )
-        within(lambda: bool(first.listed("/vectors/c/")))
+        (hold := tmp_path / "hold").touch()
+        once = {**first.environment, "AWS_MAX_ATTEMPTS": "1"}
+        running = run(data, "--store", URL, prepare=held(hold), environment=once)
+        within(lambda: first.listed("/vectors/c/"))
         first.server.end()
+        hold.unlink()
         outcome = running.wait()
         assert outcome.status == 1
         assert "damaged" not in outcome.stderr
