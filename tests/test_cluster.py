@@ -107,7 +107,7 @@ def done(finished: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def stopping(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    """A cluster that stops after row-blocks, as in `held`; use `revive`, something may be dead."""
+    """A cluster that stops after each row-block, as in `held`; something of it may be dead."""
     cluster = Cluster(tmp_path_factory.mktemp("stopping"))
     try:
         yield cluster
@@ -116,7 +116,7 @@ def stopping(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 
 
 def hold(cluster: Cluster) -> Path:
-    """The file while which is there it stops."""
+    """While this file is there, the cluster stops after each row-block."""
     return cluster.folder / "hold"
 
 
@@ -139,11 +139,11 @@ def finish(data: Path, *arguments: object) -> Outcome:
     return outcome
 
 
-def begun(data: Path, cluster: Cluster, *, prepare: str = "") -> Command:
+def begun(data: Path, cluster: Cluster, *arguments: object, prepare: str = "") -> Command:
     """Start a run on a cluster that stops, and wait until it has finished some chunks."""
     revive(cluster)
     hold(cluster).touch()
-    running = run(data, "--dask", cluster.address, prepare=prepare)
+    running = run(data, "--dask", cluster.address, *arguments, prepare=prepare)
     within(lambda: len(chunks(data / "similarities.zarr")) >= 3)
     return running
 
@@ -375,7 +375,7 @@ def test_a_cluster_without_any_worker_is_not_waited_for_without_end(
     stopping: Cluster, data: Path
 ) -> None:
     impatient = "import engine.work.dask.cluster; engine.work.dask.cluster.ALONE_SECONDS = 0.5"
-    running = begun(data, stopping, prepare=impatient)
+    running = begun(data, stopping, "--wait-for-workers", 0.5, prepare=impatient)
     stopping.kill("worker1")
     stopping.kill("worker2")
     outcome = running.wait()

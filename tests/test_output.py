@@ -5,6 +5,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 from random import Random
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
@@ -200,7 +201,7 @@ def meanwhile(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Waits]:
 
     def use(*events: Callable[[], object]) -> Waits:
         waits = Waits(*events)
-        monkeypatch.setattr("engine.legacy_json.output.time.sleep", waits)
+        monkeypatch.setattr("engine.legacy_json.output.time", SimpleNamespace(sleep=waits))
         return waits
 
     return use

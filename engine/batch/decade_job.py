@@ -9,6 +9,7 @@ from engine.batch.plan import DecadeState
 from engine.batch.summary import DecadeSummary
 from engine.data_folder import DecadeName
 from engine.store.record import Export
+from engine.store.store import Store
 from engine.triangle.selection import Selection
 from engine.work.tasks import Result
 
@@ -32,8 +33,6 @@ class DecadeJob:
     """Row-blocks that this round has still to hear of."""
     selection: Selection | None = None
     """The pairs to be exported, where that is known after a look at them all."""
-    changed: bool = False
-    """The output, as far as it was written, was selected among other similarities."""
     written_before: int | None = None
     """Pairs that earlier runs had written to the unfinished output."""
     highest: float = math.nan
@@ -49,14 +48,22 @@ class DecadeJob:
         """Whether this round goes on with it: it has not failed, and waits for no other."""
         return self.summary.error is None and not self.waiting
 
-    @property
-    def unselected(self) -> bool:
-        """Whether it is still to be found out which pairs are exported."""
-        return self.selection is None or self.changed
-
     def begin_round(self, state: DecadeState) -> None:
         """Begin a round with what is there now."""
         self.state, self.waiting = state, False
+
+    def look_again(self, store: Store) -> bool:
+        """See what is stored by now; False when the similarities are others than before.
+
+        Raises
+        ------
+        OSError
+            When it cannot be known.
+        """
+        before = self.state
+        assert before.record is not None
+        self.state = before.with_record(before.record, store)
+        return self.state.content == before.content
 
     def count(self, result: Result) -> None:
         """Add what a worker has computed and exported."""
@@ -65,9 +72,8 @@ class DecadeJob:
         summary.pairs_computed += result.pairs_computed
         summary.pairs_exported += result.pairs_exported
         # What was stored but damaged is not resumed.
-        left = summary.n_pairs - summary.pairs_computed
+        left = max(0, summary.n_pairs - summary.pairs_computed)
         summary.pairs_resumed = min(summary.pairs_resumed, left)
-        self.changed |= bool(result.pairs_computed)
         self.highest = float(np.fmax(self.highest, result.highest))
 
     def count_unreported(self) -> None:
@@ -96,5 +102,4 @@ class DecadeJob:
             return False
         self.rereads += 1
         self.waiting = True
-        self.selection = None
         return True

@@ -69,6 +69,8 @@ class Job:
                 self._work()
         except WorkerDiedError as death:
             self._go_on_after(death)
+        if not self._again:
+            self._count_failed()
         return self._again
 
     @property
@@ -194,7 +196,7 @@ class Job:
         tasks = [
             select_task(decade.state, self.store, self.asked.rule, compute=self.asked.compute)
             for decade in self._active()
-            if self._selects and not decade.state.exported and decade.unselected
+            if self._selects and not decade.state.exported
         ]
         if tasks:
             self.progress.stage("selecting", sum(task.n_pairs for task in tasks), 0, "pairs")
@@ -204,26 +206,23 @@ class Job:
         """Perform the tasks of some decades here, but for those that have failed by then."""
         records = {decade.name: decade.state.record for decade in self._active()}
         n = worth(self.n_workers, total_seconds(chain.from_iterable(decades), records))
-        ended = False
         with closing(self.workers.perform_all(performer, decades, n, self._wanted)) as results:
             for result in results:
                 self._account(result)
                 if result.error and isinstance(result.task, BlockTask) and result.task.output:
                     # Others may wait for the length of its text: leaving ends them.
-                    ended = self._again = True
+                    self._again = True
                     break
-        if ended:
-            self._count_failed()
 
     def _count_failed(self) -> None:
-        """Count what workers that were ended have done of decades without a next round."""
+        """Count what workers that were ended have done of decades that have failed since."""
         for decade in self._decades.values():
             state = decade.state
             if decade.summary.error and state.record:
                 # What failed the decade may come again: then what was told is counted.
                 with suppress(OSError, MemoryError):
                     self.store.sweep(state.name)
-                    decade.state = state.with_record(state.record, self.store)
+                    decade.look_again(self.store)
                     decade.count_unreported()
                     decade.count_written(sum(decade.state.partial(self.asked.rule).written()))
 
@@ -264,9 +263,6 @@ class Job:
         state, rule = decade.state, self.asked.rule
         partial = state.partial(rule)
         if self.asked.export and not state.exported:
-            if self._selects and decade.changed:
-                decade.changed = False
-                partial.discard()
             selection = rule.absolute or decade.selection
             assert selection is not None  # Else selecting has failed, and the decade with it.
             written = partial.prepare()
@@ -324,6 +320,9 @@ class Job:
         if not self.asked.export or state.exported or state.record is None:
             return
         try:
+            if self._selects and not decade.look_again(self.store):
+                self._again = True  # What is written was selected among other similarities.
+                return
             record = finalize(state.partial(rule), self.store, state.name, state.record, rule)
         except OSError as error:
             self._fail(decade, reason(error, state.output))
@@ -343,7 +342,6 @@ class Job:
                 "finished is in the store: run the command again with fewer --workers, or with "
                 "more memory"
             ) from None
-        self._count_failed()
         self.n_workers = max(1, self.n_workers - 1)
         self.progress.message(f"a worker process {death}; going on with {self.n_workers}")
         self._again = True

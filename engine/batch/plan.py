@@ -4,6 +4,7 @@ Nothing is remembered between runs but the store and the outputs themselves, so 
 is to resuming: find out what is there, and do what is missing.
 """
 
+import hashlib
 import os
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -38,6 +39,8 @@ class DecadeState:
     """None: its embeddings are to be read (again)."""
     chunks: frozenset[tuple[int, int]] = frozenset()
     """The chunks of similarities that are proven to be stored."""
+    content: str = ""
+    """Fingerprint of the similarities that are stored, from their checksums."""
     exported: bool = False
     """The output is there, unchanged, and made from this record by the rule that is asked for."""
     obsolete: bool = False
@@ -93,7 +96,7 @@ class DecadeState:
         assert self.record is not None
         return PartialOutput(
             self.output,
-            self.record.output_identity(rule),
+            self.record.output_identity(rule, self.content if rule.relative else ""),
             self.record.grid.n_row_blocks,
         )
 
@@ -106,12 +109,18 @@ class DecadeState:
             When it cannot be known.
         """
         stored = store.open(self.name, record)
-        chunks = stored.chunks()
+        checksums = stored.all_checksums()
+        chunks = stored.chunks(checksums)
         # In order, and each row-block once.
         missing = dict.fromkeys(c.row for c in stored.expected() if (c.row, c.column) not in chunks)
         damaged = len(stored.damaged_checksums()) if missing else 0
         return replace(
-            self, record=record, chunks=chunks, missing=tuple(missing), damaged_checksums=damaged
+            self,
+            record=record,
+            chunks=chunks,
+            content=hashlib.sha256(repr(checksums).encode()).hexdigest(),
+            missing=tuple(missing),
+            damaged_checksums=damaged,
         )
 
 
@@ -242,7 +251,7 @@ def _read(
         and finalize.is_there(state.output, record.export),
         damaged_metadata=tuple(store.damaged_metadata(record)),
     )
-    if proof and not judged.exported:  # What is finished has no use for its vectors.
+    if proof and not (judged.exported and judged.computed):  # Else there is no use for vectors.
         try:
             store.open(state.name, record).check_vectors()
         except DamagedError as error:

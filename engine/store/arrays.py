@@ -169,8 +169,10 @@ class StoredDecade:
         keys = map(self._checksums_key, range(self.record.grid.n_row_blocks))
         return self.values.get_many(keys)
 
-    def chunks(self) -> frozenset[tuple[int, int]]:
-        """List the (row, column) of the chunks that are stored.
+    def chunks(
+        self, checksums: Sequence[dict[int, int]] | None = None
+    ) -> frozenset[tuple[int, int]]:
+        """List the (row, column) of the chunks that are stored; `all_checksums` may be given.
 
         A row of checksums proves that a chunk was stored, reading the chunk that it still is what
         it was. Here a file that is gone or cut short is left out; behind a URL nobody looks.
@@ -179,9 +181,9 @@ class StoredDecade:
         whole = (None, encoding.encoded_size((grid.height, grid.width)))
         return frozenset(
             (row, chunk.column)
-            for row, checksums in enumerate(self.all_checksums())
+            for row, there in enumerate(checksums or self.all_checksums())
             for chunk in grid.chunks(row)
-            if chunk.column in checksums and self.values.size(self._chunk_key(chunk)) in whole
+            if chunk.column in there and self.values.size(self._chunk_key(chunk)) in whole
         )
 
     def _entries(self, row_block: int, encoded: bytes | None) -> dict[int, int]:

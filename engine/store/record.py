@@ -81,12 +81,20 @@ class Record:
         """Fingerprint of the similarities: the same as long as none of them can differ."""
         return identity(self.group, self.input_sha256, self.kernel, self.normalize)
 
-    def output_identity(self, rule: Rule) -> str:
-        """Fingerprint of the output that a rule makes of these values."""
+    def output_identity(self, rule: Rule, content: str = "") -> str:
+        """Fingerprint of the output that a rule makes of these values.
+
+        Parameters
+        ----------
+        rule
+            Which pairs are in the output.
+        content
+            Fingerprint of all similarities of the decade, where the rule compares them.
+        """
         given = {"min_similarity": None, **_rule_content(rule)}
         # JSON has no infinity.
-        content = {name: repr(value) for name, value in given.items()}
-        return _digest({"values": self.identity, **content})
+        rules = {name: repr(value) for name, value in given.items()}
+        return _digest({"values": self.identity, **rules, **({"of": content} if content else {})})
 
     def metadata(self) -> bytes:
         """Metadata of the group, which hold the record and its SHA-256."""
