@@ -844,6 +844,7 @@ def test_numbers_have_the_bits_that_the_json_module_gives_them(numbers: list[str
     assert bits(parse(raw)) == bits(judge(raw))
 
 
+@settings(max_examples=100)
 @given(st.binary() | st.text(alphabet='{}[]",:-+.eE0123456789 \n\\utrfalsn').map(str.encode))
 def test_no_bytes_at_all_bring_the_reader_down(raw: bytes) -> None:
     assert bits(parse(raw)) == bits(judge(raw))
