@@ -447,10 +447,8 @@ class WhenSelected(Listener):
 
 def decade_files(root: Path, part: str) -> list[Path]:
     """The files of an array of the 2010s, the first row-block first."""
-    return sorted(
-        path for path in (root / "similarities.zarr/genres/2010" / part).rglob("c/*/*")
-        if path.is_file()
-    )  # fmt: skip
+    folder = root / "similarities.zarr" / "genres" / "2010" / part
+    return sorted(path for path in folder.rglob("c/*/*") if path.is_file())
 
 
 def test_pairs_are_selected_again_among_others_when_the_input_is_read_again(root: Path) -> None:
