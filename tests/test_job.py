@@ -488,20 +488,20 @@ def test_pairs_are_selected_again_of_an_input_that_changes_while_another_decade_
     assert {name: found.get(name) for name in wanted} == wanted
 
 
+def of_another_kind(
+    kernel: KernelName, rows: Any, columns: Any, diagonal: Any, *, out: Any, dot: Any
+) -> None:
+    """As another kind of CPU computes, with other last digits; here with others, to be seen."""
+    similarities(kernel, rows, columns, diagonal, out=out, dot=dot)
+    out *= 1 + 1e-3 * np.random.default_rng(out.shape[1]).standard_normal(out.shape)
+
+
 @pytest.mark.parametrize("dies", [False, True])
 def test_what_is_exported_was_selected_among_what_is_stored_though_it_was_computed_elsewhere(
     root: Path, monkeypatch: pytest.MonkeyPatch, dies: bool
 ) -> None:
-    """Another kind of CPU may give other last digits; here they differ more, to be seen."""
-
-    def other(
-        kernel: KernelName, rows: Any, columns: Any, diagonal: Any, *, out: Any, dot: Any
-    ) -> None:
-        similarities(kernel, rows, columns, diagonal, out=out, dot=dot)
-        out *= 1 + 1e-3 * np.random.default_rng(out.shape[1]).standard_normal(out.shape)
-
     with monkeypatch.context() as elsewhere:
-        elsewhere.setattr("engine.work.row_block.similarities", other)
+        elsewhere.setattr("engine.work.row_block.similarities", of_another_kind)
         engine.run(root, workers=1, export=False)
     original = Workers.perform_all
 
@@ -523,6 +523,44 @@ def test_what_is_exported_was_selected_among_what_is_stored_though_it_was_comput
         f"{ids[i]}-{ids[j]}" for i, j in zip(pairs.i, pairs.j, strict=True)
     ]
     assert engine.verify(root, workers=1) == []
+
+
+def test_what_is_mended_while_pairs_are_selected_is_exported_once(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setattr("engine.work.row_block.similarities", of_another_kind)
+        engine.run(root, workers=1, export=False)
+    chunk = decade_files(root, "similarities")[0]
+    chunk.write_bytes(chunk.read_bytes()[:-1] + b"?")
+    listener = Listener()
+    assert engine.run(root, workers=1, top_percent=10, progress=listener).ok
+    stages = [name for name, *_ in listener.stages]
+    assert stages == ["selecting", "computing", "exporting"]
+    assert engine.verify(root, workers=1) == []
+
+
+def test_checksums_that_are_lost_while_pairs_are_exported_have_no_text_written_again(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = PartialOutput.write
+    written: Counter[str] = Counter()
+
+    def count(self: PartialOutput, index: int, *arguments: Any) -> None:
+        written[f"{self.final.name} {index}"] += 1
+        write(self, index, *arguments)
+
+    class Loses(Listener):
+        def advance(self, name: str, amount: int) -> None:
+            super().advance(name, amount)
+            if name == "exporting" and not written["lost"]:
+                written["lost"] += 1
+                decade_files(root, "checksums")[0].unlink()
+
+    monkeypatch.setattr(PartialOutput, "write", count)
+    assert engine.run(root, workers=1, top_k=3, progress=Loses()).ok
+    assert outputs(root) == expected(root, top_k=3)
+    assert set(written.values()) == {1}
 
 
 def test_a_chunk_that_is_computed_again_as_it_was_takes_no_other_round(root: Path) -> None:

@@ -218,10 +218,11 @@ class Job:
         """Count what workers that were ended have done of decades that have failed since."""
         for decade in self._decades.values():
             state = decade.state
-            if decade.summary.error and state.record:
+            if decade.summary.error and decade.introduced and state.record:
                 # What failed the decade may come again: then what was told is counted.
-                with suppress(OSError, MemoryError):
+                with suppress(OSError):
                     self.store.sweep(state.name)
+                with suppress(OSError, MemoryError):
                     decade.look_again(self.store)
                     decade.count_unreported()
                     decade.count_written(sum(decade.state.partial(self.asked.rule).written()))
@@ -260,6 +261,8 @@ class Job:
 
     def _tasks(self, decade: DecadeJob) -> list[BlockTask]:
         """List what is to be done for a decade, and make its output ready for it."""
+        if self._selects:
+            decade.look_again(self.store)  # What was damaged was computed, then selected among.
         state, rule = decade.state, self.asked.rule
         partial = state.partial(rule)
         if self.asked.export and not state.exported:
