@@ -282,20 +282,35 @@ def test_nobody_waits_for_the_length_of_a_row_block_that_failed(
     assert {name: text for name, text in outputs(root).items() if "2010" not in name} == texts
 
 
+def a_worker_dies(
+    monkeypatch: pytest.MonkeyPatch,
+    when: Callable[[Result], object],
+    meanwhile: Callable[[Result], object] = lambda result: None,
+    *,
+    told: bool = False,
+) -> list[Result]:
+    """Have a worker die with the first result of a kind, told or not; that result, once it came."""
+    original = Workers.perform_all
+    last: list[Result] = []
+
+    def dies(self: Workers, *arguments: Any) -> Generator[Result, None, None]:
+        for result in original(self, *arguments):
+            dead = not last and when(result)
+            if told or not dead:
+                yield result
+            if dead:
+                last.append(result)
+                meanwhile(result)
+                raise WorkerDiedError(-9)
+
+    monkeypatch.setattr(Workers, "perform_all", dies)
+    return last
+
+
 def test_what_workers_wrote_and_could_not_tell_is_counted(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    original = Workers.perform_all
-    lost: list[Result] = []
-
-    def forgetful(self: Workers, *arguments: Any) -> Generator[Result, None, None]:
-        for result in original(self, *arguments):
-            if result.pairs_exported and not lost:
-                lost.append(result)
-                raise WorkerDiedError(-9)
-            yield result
-
-    monkeypatch.setattr(Workers, "perform_all", forgetful)
+    lost = a_worker_dies(monkeypatch, lambda result: result.pairs_exported)
     summary = engine.run(root, workers=1)
     assert lost
     for decade in summary.decades:
@@ -313,21 +328,15 @@ def agree(summary: engine.Summary, root: Path) -> dict[str, DecadeSummary]:
 
 
 def test_what_was_written_twice_counts_once(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    original = Workers.perform_all
-    lost: list[Path] = []
+    def damage(result: Result) -> None:
+        assert isinstance(result.task, BlockTask)
+        assert result.task.output
+        text = result.task.output.text
+        text.write_bytes(text.read_bytes().replace(b"0", b"1", 1))
 
-    def loses(self: Workers, *arguments: Any) -> Generator[Result, None, None]:
-        """A worker dies, and of what another had written and told a bit goes bad."""
-        for result in original(self, *arguments):
-            yield result
-            if result.pairs_exported and not lost:
-                lost.append(result.task.output.text)
-                lost[0].write_bytes(lost[0].read_bytes().replace(b"0", b"1", 1))
-                raise WorkerDiedError(-9)
-
-    monkeypatch.setattr(Workers, "perform_all", loses)
+    last = a_worker_dies(monkeypatch, lambda result: result.pairs_exported, damage, told=True)
     agree(engine.run(root, workers=1), root)
-    assert lost
+    assert last
     assert outputs(root) == expected(root)
 
 
@@ -503,18 +512,11 @@ def test_what_is_exported_was_selected_among_what_is_stored_though_it_was_comput
     with monkeypatch.context() as elsewhere:
         elsewhere.setattr("engine.work.row_block.similarities", of_another_kind)
         engine.run(root, workers=1, export=False)
-    original = Workers.perform_all
-
-    def loses(self: Workers, *arguments: Any) -> Generator[Result, None, None]:
-        for result in original(self, *arguments):
-            if dies and result.damaged:
-                raise WorkerDiedError(-9)  # And nobody hears of it.
-            yield result
-
     listener = WhenSelected(lambda: decade_files(root, "similarities")[0].write_bytes(b""))
     with monkeypatch.context() as patch:
-        patch.setattr(Workers, "perform_all", loses)
+        lost = a_worker_dies(patch, lambda result: dies and result.damaged)
         assert engine.run(root, workers=1, top_percent=10, progress=listener).ok
+    assert len(lost) == dies
     assert listener.n_stages("selecting") == 2
     films_2010 = engine.open(root).decade("genres", "2010")
     pairs = films_2010.pairs(top_percent=10)
@@ -587,18 +589,11 @@ def test_no_number_of_a_table_is_negative_however_often_pairs_are_computed(root:
 def test_what_was_stored_of_a_decade_that_fails_in_the_next_round_is_counted(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    original = Workers.perform_all
-    lost: list[Result] = []
-
-    def dies(self: Workers, *arguments: Any) -> Generator[Result, None, None]:
-        for result in original(self, *arguments):
-            if isinstance(result.task, BlockTask) and not lost:
-                lost.append(result)
-                output_path(root, "genres", "2010").mkdir(parents=True)
-                raise WorkerDiedError(-9)
-            yield result
-
-    monkeypatch.setattr(Workers, "perform_all", dies)
+    lost = a_worker_dies(
+        monkeypatch,
+        lambda result: _is_block(result.task),
+        lambda _: output_path(root, "genres", "2010").mkdir(parents=True),
+    )
     by_name = agree(engine.run(root, workers=1), root)
     assert "is a folder" in str(by_name["2010"].error)
     assert by_name["2010"].pairs_computed == lost[0].pairs_computed > 0
